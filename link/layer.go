@@ -1,0 +1,791 @@
+package link
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"qstack/physical"
+	"qstack/qnet"
+	"qstack/qnet/control"
+	"qstack/qnet/event"
+	"qstack/qnet/trace"
+	"qstack/qnet/wire"
+)
+
+// Bounds of one end of a link.
+const (
+	maxRequests = 4096 // requests that one end of a link holds
+	maxExpiring = 4096 // pairs whose expiry the peer has not confirmed
+	maxTries    = 6    // sends of Add, End and LinkExpire
+	seqBase     = 1<<32 - 64
+)
+
+// Config configures the link layer of one node.
+type Config struct {
+	Name string // of the node, for diagnostics
+	Ends []EndConfig
+	// Retry is the first interval after which an unanswered message is sent
+	// again; it doubles with each try. 0 stands for 20 ms and two round trips.
+	Retry time.Duration
+}
+
+// Layer is the link layer of one node: an end of each of its links.
+type Layer struct {
+	cfg     Config
+	dev     physical.Device
+	ep      control.Endpoint
+	loop    event.Scheduler
+	tr      *trace.Tracer
+	handler Handler
+	ends    []*end // by LinkID
+}
+
+// New returns the link layer of a node. The handler must be set with Handle
+// before the loop runs.
+func New(cfg Config, dev physical.Device, ep control.Endpoint, loop event.Scheduler, tr *trace.Tracer) *Layer {
+	l := &Layer{cfg: cfg, dev: dev, ep: ep, loop: loop, tr: tr}
+	for _, c := range cfg.Ends {
+		l.ends = append(l.ends, newEnd(l, c))
+	}
+	slices.SortFunc(l.ends, func(a, b *end) int { return cmp.Compare(a.cfg.ID, b.cfg.ID) })
+	ep.Handle(wire.ServiceLink, (*receiver)(l))
+	dev.Watch(func(link physical.LinkID, i uint32) {
+		if e := l.end(link); e != nil && int(i) < len(e.lanes) {
+			e.lanes[i].freed()
+		}
+	})
+	return l
+}
+
+// Handle sets the layer above.
+func (l *Layer) Handle(h Handler) { l.handler = h }
+
+func (l *Layer) end(id physical.LinkID) *end {
+	i, ok := slices.BinarySearchFunc(l.ends, id, func(e *end, id physical.LinkID) int { return cmp.Compare(e.cfg.ID, id) })
+	if !ok {
+		return nil
+	}
+	return l.ends[i]
+}
+
+// Create makes a request. Its identity is valid at both ends from then on; what
+// becomes of it is told to the handler.
+//
+// It fails with qnet.ErrUnknown for a link that the node is not on, ErrUnavail
+// for one that is down, ErrFidelity when the hardware can not reach the minimum
+// fidelity, ErrInvalid for a request that makes no sense and ErrBusy when too
+// many are held.
+func (l *Layer) Create(link physical.LinkID, r Request) (RequestID, error) {
+	e := l.end(link)
+	if e == nil {
+		return 0, qnet.Errorf(qnet.ErrUnknown, "%s is on no link %d", l.cfg.Name, link)
+	}
+	return e.create(r)
+}
+
+// SetLimit sets the number of pairs of a request, counted from its start, that
+// this end takes. A limit below the number of pairs taken already stops the
+// request without ending it.
+func (l *Layer) SetLimit(link physical.LinkID, id RequestID, limit uint64) {
+	if e := l.end(link); e != nil {
+		e.setLimit(id, limit)
+	}
+}
+
+// SetBases sets this end's bases for a Measure request of the peer.
+func (l *Layer) SetBases(link physical.LinkID, id RequestID, b physical.BasisSource) {
+	if e := l.end(link); e != nil {
+		if r := e.requests[id]; r != nil {
+			r.bases = b
+		}
+	}
+}
+
+// End ends a request at both ends. The handler hears no more of it, save pairs
+// that expire.
+func (l *Layer) End(link physical.LinkID, id RequestID, code qnet.Code) {
+	if e := l.end(link); e != nil {
+		e.endRequest(id, code)
+	}
+}
+
+// Contended reports whether requests other than id want pairs of the link.
+func (l *Layer) Contended(link physical.LinkID, id RequestID) bool {
+	e := l.end(link)
+	if e == nil {
+		return false
+	}
+	for _, r := range e.order {
+		if r.id != id && r.wants() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Config returns the configuration of a link's end.
+func (l *Layer) Config(link physical.LinkID) (EndConfig, bool) {
+	if e := l.end(link); e != nil {
+		return e.cfg, true
+	}
+	return EndConfig{}, false
+}
+
+// Down returns why a link is down, nil while it is up.
+func (l *Layer) Down(link physical.LinkID) error {
+	if e := l.end(link); e != nil {
+		return e.down()
+	}
+	return qnet.Errorf(qnet.ErrUnknown, "%s is on no link %d", l.cfg.Name, link)
+}
+
+// Status is a picture of one end of a link, for operators.
+type Status struct {
+	Link     physical.LinkID
+	Name     string
+	Peer     string
+	Down     error
+	Requests int
+	Wanted   uint64 // pairs that this end would take now
+	Lanes    int
+	Open     int // lanes that attempt
+	Held     int // lanes whose qubit holds a pair, or is being prepared
+	Pairs    uint64
+	Expired  uint64
+}
+
+// Status returns a picture of every link of the node.
+func (l *Layer) Status() []Status {
+	var out []Status
+	for _, e := range l.ends {
+		s := Status{Link: e.cfg.ID, Name: e.cfg.Name, Peer: e.cfg.PeerName, Down: e.down(),
+			Requests: len(e.order), Wanted: e.wanted(), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired}
+		for i := range e.lanes {
+			switch e.lanes[i].state {
+			case laneOpen, laneBulk:
+				s.Open++
+			case laneArming, laneHeld:
+				s.Held++
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// Idle reports whether nothing is left of any request or pair: the ledger that
+// tests end with.
+func (l *Layer) Idle() error {
+	for _, e := range l.ends {
+		if n := len(e.requests); n > 0 {
+			return fmt.Errorf("link %s at %s: %d requests left", e.cfg.Name, l.cfg.Name, n)
+		}
+		if n := len(e.expiring); n > 0 {
+			return fmt.Errorf("link %s at %s: %d expiries left", e.cfg.Name, l.cfg.Name, n)
+		}
+		for i := range e.lanes {
+			if s := e.lanes[i].state; s != laneIdle {
+				return fmt.Errorf("link %s at %s: lane %d is %v", e.cfg.Name, l.cfg.Name, i, s)
+			}
+		}
+	}
+	return nil
+}
+
+// receiver is the layer as control.Handler, kept off its public method set.
+type receiver Layer
+
+func (r *receiver) Accept(control.Stream, []byte) control.StreamHandler { return nil }
+
+func (r *receiver) PeerUp(peer qnet.NodeID) {
+	for _, e := range r.ends {
+		if peer == e.cfg.Peer || peer == e.cfg.Station {
+			e.peerUp()
+		}
+	}
+}
+
+func (r *receiver) PeerDown(peer qnet.NodeID, err error) {
+	for _, e := range r.ends {
+		if peer == e.cfg.Peer || peer == e.cfg.Station {
+			e.peerDown(err)
+		}
+	}
+}
+
+// Datagram dispatches one frame. A frame that is malformed, of an unknown link
+// or not from that link's peer or station is dropped: datagrams are not
+// answered for.
+func (r *receiver) Datagram(from qnet.NodeID, b []byte) {
+	t, _, err := wire.Peek(b)
+	if err != nil {
+		return
+	}
+	l := (*Layer)(r)
+	switch t {
+	case (*Add)(nil).Type():
+		var m Add
+		if wire.Parse(b, &m) == nil {
+			if e := l.peerEnd(m.Link, from); e != nil {
+				e.onAdd(&m)
+			}
+		}
+	case (*AddAck)(nil).Type():
+		var m AddAck
+		if wire.Parse(b, &m) == nil {
+			if e := l.peerEnd(m.Link, from); e != nil {
+				e.onAddAck(&m)
+			}
+		}
+	case (*End)(nil).Type():
+		var m End
+		if wire.Parse(b, &m) == nil {
+			if e := l.peerEnd(m.Link, from); e != nil {
+				e.onEnd(&m)
+			}
+		}
+	case (*EndAck)(nil).Type():
+		var m EndAck
+		if wire.Parse(b, &m) == nil {
+			if e := l.peerEnd(m.Link, from); e != nil {
+				e.onEndAck(&m)
+			}
+		}
+	case (*LinkExpire)(nil).Type():
+		var m LinkExpire
+		if wire.Parse(b, &m) == nil {
+			if e := l.peerEnd(m.Link, from); e != nil {
+				e.onExpire(&m)
+			}
+		}
+	case (*LinkExpireAck)(nil).Type():
+		var m LinkExpireAck
+		if wire.Parse(b, &m) == nil {
+			if e := l.peerEnd(m.Link, from); e != nil {
+				e.onExpireAck(&m)
+			}
+		}
+	case (*Reply)(nil).Type():
+		var m Reply
+		if wire.Parse(b, &m) == nil {
+			if e := l.stationEnd(m.Link, from); e != nil {
+				e.onReply(&m)
+			}
+		}
+	case (*BulkReply)(nil).Type():
+		var m BulkReply
+		if wire.Parse(b, &m) == nil {
+			if e := l.stationEnd(m.Link, from); e != nil {
+				e.onBulkReply(&m)
+			}
+		}
+	}
+}
+
+func (l *Layer) peerEnd(link physical.LinkID, from qnet.NodeID) *end {
+	if e := l.end(link); e != nil && e.cfg.Peer == from {
+		return e
+	}
+	return nil
+}
+
+func (l *Layer) stationEnd(link physical.LinkID, from qnet.NodeID) *end {
+	if e := l.end(link); e != nil && e.cfg.Station == from {
+		return e
+	}
+	return nil
+}
+
+// requestState is where a request stands.
+//
+//	    create          ADD_ACK(0)           END_ACK, or the last try
+//	---------> adding ------------> active         +----> (gone)
+//	             |                    | end        |
+//	             | ADD_ACK(code)      v            |
+//	             +---> (gone)       ending --------+
+//
+// At the peer a request is active from the ADD on.
+type requestState uint8
+
+const (
+	reqAdding requestState = iota
+	reqActive
+	reqEnding
+)
+
+// request is one request at one end.
+type request struct {
+	id       RequestID
+	typ      Type
+	state    requestState
+	pairs    uint64 // 0: until ended
+	purpose  uint64
+	tag      uint64
+	minF     float64
+	deadline qnet.Time
+	limit    uint64 // pairs that this end takes in all
+	got      uint64 // pairs handed up and not void
+	void     uint64 // pairs of this request that one end did not get
+	bases    physical.BasisSource
+	endCode  qnet.Code
+	tries    int
+	retry    event.Timer
+	expiry   event.Timer
+}
+
+// ceiling returns the number of pairs that this end takes in all.
+func (r *request) ceiling() uint64 {
+	if r.pairs > 0 {
+		return min(r.limit, r.pairs)
+	}
+	return r.limit
+}
+
+// wants returns how many more pairs this end takes now.
+func (r *request) wants() uint64 {
+	if r.state != reqActive || r.ceiling() <= r.got {
+		return 0
+	}
+	return r.ceiling() - r.got
+}
+
+// end is one end of one link.
+type end struct {
+	l        *Layer
+	cfg      EndConfig
+	nextID   uint64
+	requests map[RequestID]*request
+	order    []*request // active ones, next to be served first
+	lanes    []lane
+	expiring []*expiring
+	voided   []uint64 // the latest pairs that the peer voided, oldest first
+	recent   [256]taken
+	nRecent  int
+	wasDown  bool
+	version  uint64 // of what open lanes should offer
+	keepTurn bool   // a kept request goes first when lanes are short
+	pairs    uint64
+	expired  uint64
+	gen      Gen // scratch
+	measured []Measured
+}
+
+// taken remembers which request a pair was handed up for.
+type taken struct {
+	seq uint64
+	id  RequestID
+}
+
+func newEnd(l *Layer, cfg EndConfig) *end {
+	e := &end{l: l, cfg: cfg, nextID: seqBase, requests: make(map[RequestID]*request), lanes: make([]lane, cfg.Lanes)}
+	for i := range e.lanes {
+		e.lanes[i].init(e, uint32(i))
+	}
+	e.wasDown = e.down() != nil
+	return e
+}
+
+func (e *end) trace(name string) trace.Event {
+	return e.l.tr.Event(e.l.loop.Now(), "link", name).Str("link", e.cfg.Name)
+}
+
+func (e *end) down() error {
+	if !e.l.ep.Up(e.cfg.Peer) {
+		return qnet.Errorf(qnet.ErrUnavail, "link %s is down: %s is not answering", e.cfg.Name, e.cfg.PeerName)
+	}
+	if !e.l.ep.Up(e.cfg.Station) {
+		return qnet.Errorf(qnet.ErrUnavail, "link %s is down: its station is not answering", e.cfg.Name)
+	}
+	return nil
+}
+
+func (e *end) peerUp() {
+	if e.wasDown && e.down() == nil {
+		e.wasDown = false
+		e.trace("up").End()
+		e.l.handler.LinkChange(e.cfg.ID, nil)
+	}
+}
+
+func (e *end) peerDown(error) {
+	err := e.down()
+	if err == nil { // it came back before we were told
+		err = qnet.Errorf(qnet.ErrRestarted, "link %s was interrupted", e.cfg.Name)
+	}
+	e.wasDown = true
+	e.trace("down").Str("err", err.Error()).End()
+	for _, id := range slices.Sorted(maps.Keys(e.requests)) {
+		if r := e.requests[id]; r != nil {
+			ending := r.state == reqEnding
+			e.drop(r)
+			if !ending {
+				e.l.handler.Ended(e.cfg.ID, id, err)
+			}
+		}
+	}
+	for _, x := range e.expiring {
+		x.timer.Stop()
+	}
+	e.expiring, e.voided = nil, nil
+	for i := range e.lanes {
+		e.lanes[i].forget()
+	}
+	e.l.handler.LinkChange(e.cfg.ID, err)
+	if e.down() == nil {
+		e.peerUp()
+	}
+}
+
+func (e *end) retryAfter(tries int) time.Duration {
+	d := e.l.cfg.Retry
+	if d == 0 {
+		d = 20*time.Millisecond + 8*e.cfg.Delay // two round trips between the ends
+	}
+	return d << min(tries, 6)
+}
+
+func (e *end) send(to qnet.NodeID, m wire.Message) {
+	// The only errors are an unknown peer, which the configuration rules out,
+	// and an oversized message, which the limits do.
+	_ = e.l.ep.Datagram(to, m)
+}
+
+func (e *end) create(r Request) (RequestID, error) {
+	if err := e.down(); err != nil {
+		return 0, err
+	}
+	now := e.l.loop.Now()
+	switch {
+	case r.Type >= typeEnd:
+		return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: request type %d is unknown", e.cfg.Name, r.Type)
+	case math.IsNaN(r.MinFidelity) || r.MinFidelity < 0 || r.MinFidelity > 1:
+		return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: minimum fidelity %v is not between 0 and 1", e.cfg.Name, r.MinFidelity)
+	case r.MinFidelity > e.cfg.Fidelity:
+		return 0, qnet.Errorf(qnet.ErrFidelity, "link %s: fidelity %.4f asked, the hardware reaches %.4f; ask for less", e.cfg.Name, r.MinFidelity, e.cfg.Fidelity)
+	case r.Deadline <= now:
+		return 0, qnet.Errorf(qnet.ErrTimeout, "link %s: the deadline has passed already", e.cfg.Name)
+	case len(e.requests) >= maxRequests:
+		return 0, qnet.Errorf(qnet.ErrBusy, "link %s: %d requests are waiting already; try again later", e.cfg.Name, maxRequests)
+	}
+	if r.Type == Measure {
+		if r.Pairs == 0 {
+			return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: a measure request needs a number of pairs", e.cfg.Name)
+		}
+	}
+	q := &request{
+		id: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), typ: r.Type, pairs: r.Pairs, purpose: r.Purpose, tag: r.Tag,
+		minF: r.MinFidelity, deadline: r.Deadline, limit: r.Limit, bases: r.Bases,
+	}
+	e.nextID++
+	e.requests[q.id] = q
+	e.armExpiry(q)
+	e.sendAdd(q)
+	return q.id, nil
+}
+
+func (e *end) armExpiry(q *request) {
+	if q.deadline != qnet.Never {
+		q.expiry = e.l.loop.At(q.deadline, func() { e.timeout(q) })
+	}
+}
+
+func (e *end) timeout(q *request) {
+	e.trace("timeout").Uint("request", uint64(q.id)).End()
+	ending := q.state == reqEnding
+	e.drop(q)
+	if !ending {
+		e.l.handler.Ended(e.cfg.ID, q.id, qnet.Errorf(qnet.ErrTimeout, "link %s: request not complete by its deadline", e.cfg.Name))
+	}
+}
+
+func (e *end) deadlineCycle(t qnet.Time) uint64 {
+	if t == qnet.Never {
+		return 0
+	}
+	return e.cfg.Cycles.From(t)
+}
+
+func (e *end) sendAdd(q *request) {
+	if q.tries >= maxTries {
+		e.drop(q)
+		e.l.handler.Ended(e.cfg.ID, q.id, qnet.Errorf(qnet.ErrTimeout, "link %s: %s did not answer a request", e.cfg.Name, e.cfg.PeerName))
+		return
+	}
+	e.send(e.cfg.Peer, &Add{Link: e.cfg.ID, ID: q.id, Kind: q.typ, Pairs: q.pairs, Purpose: q.purpose, Tag: q.tag,
+		MinFidelity: q.minF, Deadline: e.deadlineCycle(q.deadline)})
+	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendAdd(q) })
+	q.tries++
+}
+
+func (e *end) onAdd(m *Add) {
+	if int(m.ID&1) == e.cfg.Side {
+		return // our own identities are not the peer's to give
+	}
+	ack := AddAck{Link: e.cfg.ID, ID: m.ID}
+	if q := e.requests[m.ID]; q != nil {
+		if q.state == reqEnding {
+			ack.Code = qnet.ErrCancelled
+		}
+		e.send(e.cfg.Peer, &ack)
+		return
+	}
+	deadline := qnet.Never
+	if m.Deadline != 0 {
+		deadline = e.cfg.Cycles.Instant(m.Deadline)
+	}
+	var limit uint64
+	var err error
+	switch {
+	case len(e.requests) >= maxRequests:
+		err = qnet.ErrBusy
+	case m.MinFidelity > e.cfg.Fidelity:
+		err = qnet.ErrFidelity
+	case deadline <= e.l.loop.Now():
+		err = qnet.ErrTimeout
+	default:
+		limit, err = e.l.handler.Requested(e.cfg.ID, m.ID, m.Kind, m.Pairs, m.Purpose, m.Tag)
+	}
+	if err != nil {
+		ack.Code = qnet.CodeOf(err)
+		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
+		e.send(e.cfg.Peer, &ack)
+		return
+	}
+	q := &request{id: m.ID, typ: m.Kind, pairs: m.Pairs, purpose: m.Purpose, tag: m.Tag, minF: m.MinFidelity, deadline: deadline, limit: limit}
+	e.requests[q.id] = q
+	e.armExpiry(q)
+	e.send(e.cfg.Peer, &ack)
+	e.activate(q)
+}
+
+func (e *end) onAddAck(m *AddAck) {
+	q := e.requests[m.ID]
+	if q == nil || int(m.ID&1) != e.cfg.Side || q.state != reqAdding {
+		return
+	}
+	q.retry.Stop()
+	q.tries = 0
+	if m.Code != qnet.OK {
+		e.drop(q)
+		e.l.handler.Ended(e.cfg.ID, q.id, qnet.Errorf(m.Code, "link %s: %s refused a request: %v", e.cfg.Name, e.cfg.PeerName, m.Code))
+		return
+	}
+	e.activate(q)
+}
+
+func (e *end) activate(q *request) {
+	q.state = reqActive
+	e.version++
+	e.trace("active").Uint("request", uint64(q.id)).Str("type", q.typ.String()).Uint("pairs", q.pairs).End()
+	e.order = append(e.order, q)
+	e.serve()
+}
+
+func (e *end) setLimit(id RequestID, limit uint64) {
+	q := e.requests[id]
+	if q == nil || q.limit == limit {
+		return
+	}
+	before := q.wants()
+	q.limit = limit
+	if q.state != reqActive {
+		return
+	}
+	if after := q.wants(); after < before || before == 0 {
+		e.version++ // open lanes offer too much, or not this request
+	}
+	e.trim()
+	e.serve()
+}
+
+// endRequest ends a request of ours or of the peer's, without telling the layer
+// above.
+func (e *end) endRequest(id RequestID, code qnet.Code) {
+	q := e.requests[id]
+	if q == nil || q.state == reqEnding {
+		return
+	}
+	e.deactivate(q)
+	q.retry.Stop()
+	q.state, q.tries, q.endCode = reqEnding, 0, code
+	e.sendEnd(q)
+}
+
+func (e *end) sendEnd(q *request) {
+	if q.tries >= maxTries {
+		e.drop(q)
+		return
+	}
+	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.id, Code: q.endCode})
+	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendEnd(q) })
+	q.tries++
+}
+
+func (e *end) onEnd(m *End) {
+	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
+	q := e.requests[m.ID]
+	if q == nil {
+		return
+	}
+	ending := q.state == reqEnding
+	e.drop(q)
+	if !ending {
+		e.l.handler.Ended(e.cfg.ID, m.ID, qnet.Errorf(m.Code, "link %s: %s ended the request: %v", e.cfg.Name, e.cfg.PeerName, m.Code))
+	}
+}
+
+func (e *end) onEndAck(m *EndAck) {
+	if q := e.requests[m.ID]; q != nil && q.state == reqEnding {
+		e.drop(q)
+	}
+}
+
+// deactivate takes a request out of service.
+func (e *end) deactivate(q *request) {
+	if i := slices.Index(e.order, q); i >= 0 {
+		e.order = slices.Delete(e.order, i, i+1)
+		e.version++
+	}
+	for i := range e.lanes {
+		if e.lanes[i].bulk.q == q {
+			e.lanes[i].close()
+		}
+	}
+	e.trim()
+	e.serve()
+}
+
+// drop forgets a request.
+func (e *end) drop(q *request) {
+	q.retry.Stop()
+	q.expiry.Stop()
+	if e.requests[q.id] == q {
+		delete(e.requests, q.id)
+		e.trace("drop").Uint("request", uint64(q.id)).Uint("got", q.got).End()
+	}
+	e.deactivate(q)
+}
+
+// took counts pairs handed up, completes a request and puts it behind the
+// others.
+func (e *end) took(q *request, n uint64) (complete bool) {
+	q.got += n
+	e.pairs += n
+	if i := slices.Index(e.order, q); i >= 0 && len(e.order) > 1 {
+		copy(e.order[i:], e.order[i+1:])
+		e.order[len(e.order)-1] = q
+	}
+	return q.pairs > 0 && q.got >= q.pairs
+}
+
+// untake takes a pair back that the peer voided, so that its request gets
+// another. It returns the request, 0 if the pair was never handed up.
+func (e *end) untake(seq uint64) RequestID {
+	for i := range e.recent {
+		if t := &e.recent[i]; t.seq == seq && t.id != 0 {
+			if q := e.requests[t.id]; q != nil {
+				q.got--
+				q.void++
+				e.version++
+			}
+			id := t.id
+			*t = taken{}
+			return id
+		}
+	}
+	return 0
+}
+
+// complete finishes a request that has all its pairs.
+func (e *end) complete(q *request) {
+	if e.requests[q.id] != q {
+		return
+	}
+	e.drop(q)
+	e.l.handler.Ended(e.cfg.ID, q.id, nil)
+}
+
+// wanted returns the number of pairs that the kept requests want now.
+func (e *end) wanted() uint64 {
+	var n uint64
+	for _, q := range e.order {
+		if q.typ == Keep {
+			n = saturate(n, q.wants())
+		}
+	}
+	return n
+}
+
+func saturate(a, b uint64) uint64 {
+	if a+b < a {
+		return math.MaxUint64
+	}
+	return a + b
+}
+
+// expiring is one range of pairs that the peer is being told to void.
+type expiring struct {
+	first, end uint64
+	tries      int
+	timer      event.Timer
+}
+
+// expire voids a pair of which this end has no use.
+func (e *end) expire(seq uint64, id RequestID) {
+	if q := e.requests[id]; q != nil {
+		q.void++
+		e.version++
+	}
+	if len(e.expiring) >= maxExpiring || slices.ContainsFunc(e.expiring, func(x *expiring) bool { return x.first <= seq && seq < x.end }) {
+		return // the peer's half meets its fate in the layer above
+	}
+	e.expired++
+	e.trace("expire").Uint("seq", seq).End()
+	x := &expiring{first: seq, end: seq + 1}
+	e.expiring = append(e.expiring, x)
+	e.sendExpire(x)
+	e.l.handler.Expired(e.cfg.ID, id, seq, false)
+}
+
+func (e *end) sendExpire(x *expiring) {
+	if x.tries >= maxTries {
+		e.removeExpiring(x.first, x.end)
+		return
+	}
+	e.send(e.cfg.Peer, &LinkExpire{Link: e.cfg.ID, First: x.first, End: x.end})
+	x.timer = e.l.loop.After(e.retryAfter(x.tries), func() { e.sendExpire(x) })
+	x.tries++
+}
+
+func (e *end) removeExpiring(first, end uint64) {
+	i := slices.IndexFunc(e.expiring, func(x *expiring) bool { return x.first == first && x.end == end })
+	if i >= 0 {
+		e.expiring[i].timer.Stop()
+		e.expiring = slices.Delete(e.expiring, i, i+1)
+	}
+}
+
+func (e *end) onExpire(m *LinkExpire) {
+	e.send(e.cfg.Peer, &LinkExpireAck{Link: e.cfg.ID, First: m.First, End: m.End})
+	for seq := m.First; seq < m.End; seq++ {
+		if slices.Contains(e.voided, seq) {
+			continue
+		}
+		if len(e.voided) >= 256 {
+			e.voided = slices.Delete(e.voided, 0, 1)
+		}
+		e.voided = append(e.voided, seq)
+		e.expired++
+		e.trace("expired").Uint("seq", seq).End()
+		if id := e.untake(seq); id != 0 {
+			e.l.handler.Expired(e.cfg.ID, id, seq, true)
+		}
+	}
+	e.serve()
+}
+
+func (e *end) onExpireAck(m *LinkExpireAck) { e.removeExpiring(m.First, m.End) }

@@ -1,0 +1,274 @@
+package link
+
+import (
+	"qstack/physical"
+	"qstack/qnet"
+	"qstack/qnet/wire"
+)
+
+// Limits of what a peer can send.
+const (
+	maxCandidates = 64      // requests that one Gen names
+	maxFrame      = 512     // pairs that one BulkReply carries
+	maxLanes      = 1 << 12 // lanes of a link
+)
+
+// Messages returns one of each message type of the layer.
+func Messages() []wire.Message {
+	return []wire.Message{new(Add), new(AddAck), new(End), new(EndAck), new(Gen), new(Reply),
+		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck)}
+}
+
+func linkField(c *wire.Codec, l *physical.LinkID) {
+	wire.Uint(c, "link", l, 0, "number of the link")
+}
+
+func idField(c *wire.Codec, id *RequestID) {
+	wire.Uint(c, "request", id, 0, "request identity; the lowest bit tells the end that created it")
+}
+
+// Add tells the peer of a new request (CREATE, seen from the peer).
+type Add struct {
+	Link        physical.LinkID
+	ID          RequestID
+	Kind        Type
+	Pairs       uint64
+	Purpose     uint64
+	Tag         uint64
+	MinFidelity float64
+	Deadline    uint64
+}
+
+func (*Add) Type() wire.Type { return 0x10 }
+func (*Add) Doc() string {
+	return "Tells the other end of a link of a new request. Repeated until AddAck."
+}
+
+// Fields visits the fields.
+func (m *Add) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+	wire.Uint(c, "kind", &m.Kind, uint64(typeEnd), "0 keep, 1 measure")
+	c.Uvarint("pairs", &m.Pairs, "pairs asked for; 0 until ended")
+	c.Uvarint("purpose", &m.Purpose, "what the request is for")
+	c.Uvarint("tag", &m.Tag, "goes with the purpose")
+	c.Float("min_fidelity", &m.MinFidelity, "least fidelity at the herald; 0 for none")
+	c.Uvarint("deadline", &m.Deadline, "attempt cycle at which both ends give up; 0 for none")
+}
+
+// AddAck answers Add.
+type AddAck struct {
+	Link physical.LinkID
+	ID   RequestID
+	Code qnet.Code
+}
+
+func (*AddAck) Type() wire.Type { return 0x11 }
+func (*AddAck) Doc() string     { return "Accepts (code 0) or refuses a request." }
+
+// Fields visits the fields.
+func (m *AddAck) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+	wire.Uint(c, "code", &m.Code, 0, "0, or why the request is refused")
+}
+
+// End tells the peer that a request is over.
+type End struct {
+	Link physical.LinkID
+	ID   RequestID
+	Code qnet.Code
+}
+
+func (*End) Type() wire.Type { return 0x12 }
+func (*End) Doc() string     { return "Ends a request at both ends. Repeated until EndAck." }
+
+// Fields visits the fields.
+func (m *End) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+	wire.Uint(c, "code", &m.Code, 0, "why")
+}
+
+// EndAck answers End.
+type EndAck struct {
+	Link physical.LinkID
+	ID   RequestID
+}
+
+func (*EndAck) Type() wire.Type { return 0x13 }
+func (*EndAck) Doc() string     { return "Answers End." }
+
+// Fields visits the fields.
+func (m *EndAck) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+}
+
+// Candidate is a request that an open lane may serve.
+type Candidate struct {
+	ID    RequestID
+	Limit uint64
+}
+
+// Gen opens, extends or closes a window of attempts of one lane.
+type Gen struct {
+	Link       physical.LinkID
+	Lane       uint32
+	Window     uint64
+	First      uint64
+	Count      uint64
+	Dead       uint64
+	Bulk       bool
+	Candidates []Candidate
+}
+
+func (*Gen) Type() wire.Type { return 0x14 }
+func (*Gen) Doc() string {
+	return "Tells the station that a lane attempts in a window of cycles, and for which requests, first choice first. Sent again to extend the window or to change the requests; without requests it closes the window."
+}
+
+// Fields visits the fields.
+func (m *Gen) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	wire.Uint(c, "lane", &m.Lane, maxLanes, "communication qubit of this end")
+	c.Uvarint("window", &m.Window, "number of the window, growing with each arming of the lane")
+	c.Uvarint("first", &m.First, "first attempt cycle")
+	c.Uvarint("count", &m.Count, "number of cycles")
+	c.Uvarint("dead", &m.Dead, "cycles without attempts after each success of a bulk window")
+	c.Bool("bulk", &m.Bulk, "the window goes on after a success, and each pair is measured at once")
+	wire.List(c, "candidates", &m.Candidates, maxCandidates, func(c *wire.Codec, e *Candidate) {
+		idField(c, &e.ID)
+		c.Uvarint("limit", &e.Limit, "pairs of the request that this end takes, counted from its start")
+	}, "requests that the lane may serve")
+}
+
+// Reply announces a heralded pair to one end.
+type Reply struct {
+	Link   physical.LinkID
+	Lane   uint32
+	Window uint64
+	ID     RequestID
+	Seq    uint64
+	Cycle  uint64
+	Label  qnet.BellLabel
+}
+
+func (*Reply) Type() wire.Type { return 0x15 }
+func (*Reply) Doc() string {
+	return "Announces the success of a window. Sent again when a Gen shows that it was lost."
+}
+
+// Fields visits the fields.
+func (m *Reply) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the receiving end")
+	c.Uvarint("window", &m.Window, "window of the receiving end")
+	idField(c, &m.ID)
+	c.Uvarint("seq", &m.Seq, "number of the pair on the link")
+	c.Uvarint("cycle", &m.Cycle, "attempt cycle of the success")
+	wire.Uint(c, "label", &m.Label, 4, "Bell state, two bits xz")
+}
+
+// LinkExpire voids one pair.
+type LinkExpire struct {
+	Link       physical.LinkID
+	First, End uint64
+}
+
+func (*LinkExpire) Type() wire.Type { return 0x16 }
+func (*LinkExpire) Doc() string {
+	return "Voids pairs of which the sender has no half. Repeated until LinkExpireAck."
+}
+
+// Fields visits the fields.
+func (m *LinkExpire) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	c.Uvarint("first", &m.First, "first pair that is void")
+	c.Uvarint("end", &m.End, "first pair after it that is not")
+	if c.Decoding() && (m.End <= m.First || m.End-m.First > maxFrame) {
+		c.Fail("end", wire.ErrRange)
+	}
+}
+
+// LinkExpireAck answers LinkExpire.
+type LinkExpireAck struct {
+	Link       physical.LinkID
+	First, End uint64
+}
+
+func (*LinkExpireAck) Type() wire.Type { return 0x17 }
+func (*LinkExpireAck) Doc() string     { return "Answers LinkExpire with its range." }
+
+// Fields visits the fields.
+func (m *LinkExpireAck) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	c.Uvarint("first", &m.First, "as in LinkExpire")
+	c.Uvarint("end", &m.End, "as in LinkExpire")
+}
+
+// BulkReply announces pairs of a bulk window, in order.
+type BulkReply struct {
+	Link   physical.LinkID
+	Lane   uint32
+	Window uint64
+	ID     RequestID
+	Index  uint64
+	Seq    uint64
+	Cycle  uint64
+	Steps  []uint64
+	Labels []byte
+	Done   bool
+}
+
+func (*BulkReply) Type() wire.Type { return 0x18 }
+func (*BulkReply) Doc() string {
+	return "Announces the next pairs of a bulk window as columns. Repeated until BulkAck."
+}
+
+// Fields visits the fields.
+func (m *BulkReply) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the receiving end")
+	c.Uvarint("window", &m.Window, "window of the receiving end")
+	idField(c, &m.ID)
+	c.Uvarint("index", &m.Index, "number of the frame's first item within the window; items are pairs and the final done")
+	c.Uvarint("seq", &m.Seq, "number of the first pair on the link; the others follow")
+	c.Uvarint("cycle", &m.Cycle, "cycle from which the first step counts")
+	wire.List(c, "steps", &m.Steps, maxFrame, func(c *wire.Codec, e *uint64) {
+		c.Uvarint("step", e, "cycles since the pair before")
+	}, "one for each pair")
+	c.Bytes("labels", &m.Labels, maxFrame/4, "Bell states, two bits xz each, four to a byte, first in the lowest bits")
+	c.Bool("done", &m.Done, "no pair follows in this window")
+	if c.Decoding() && len(m.Labels) != (len(m.Steps)+3)/4 {
+		c.Fail("labels", wire.ErrRange)
+	}
+}
+
+// after returns the number of the first item after those of the frame.
+func (m *BulkReply) after() uint64 {
+	n := m.Index + uint64(len(m.Steps))
+	if m.Done {
+		n++
+	}
+	return n
+}
+
+// BulkAck tells how far one end has the pairs of a bulk window.
+type BulkAck struct {
+	Link   physical.LinkID
+	Lane   uint32
+	Window uint64
+	Next   uint64
+}
+
+func (*BulkAck) Type() wire.Type { return 0x19 }
+func (*BulkAck) Doc() string     { return "Tells the station which pairs of a bulk window have arrived." }
+
+// Fields visits the fields.
+func (m *BulkAck) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the sending end")
+	c.Uvarint("window", &m.Window, "window of the sending end")
+	c.Uvarint("next", &m.Next, "number of the first item that has not arrived")
+}
