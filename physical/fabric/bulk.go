@@ -1,0 +1,312 @@
+package fabric
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"qstack/physical"
+	"qstack/physical/state"
+	"qstack/qnet"
+)
+
+// Measuring directly. An end that does so measures its qubit as soon as it has
+// heard the herald, in a basis that its device draws from the device's own
+// stream. The joint distribution of the two outcomes is a table: for each kind
+// of herald and each choice of bases, the four probabilities, from the very
+// state that the engine of package state gives for a pair that is stored until
+// the end of both measurements.
+
+// bulk is one end of a lane armed for measuring directly.
+type bulk struct {
+	bases []qnet.Basis
+	upTo  []float64 // cumulative probabilities of the bases, but the last
+	sink  func(physical.Outcomes, error)
+
+	// At end A: the table for the other end with which it was heralded last. For
+	// each kind of herald, basis of A and basis of B, in this order, it has the
+	// probabilities of the outcomes 00, up to 01, and up to 10.
+	peer  *bulk
+	joint [][3]float64
+}
+
+// maxBases is the size of a basis source.
+const maxBases = 16
+
+func newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bulk, error) {
+	bases := src.Bases
+	if len(bases) == 0 {
+		bases = []qnet.Basis{qnet.BasisZ}
+	}
+	if len(bases) > maxBases {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "%d bases: want at most %d", len(bases), maxBases)
+	}
+	for i, b := range bases {
+		if !b.Valid() {
+			return nil, qnet.Errorf(qnet.ErrInvalid, "basis %d, %v, has an angle that is not finite", i, b)
+		}
+	}
+	if src.Weights != nil && len(src.Weights) != len(bases) {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "%d weights for %d bases: want one each, or none", len(src.Weights), len(bases))
+	}
+	weight := func(i int) float64 {
+		if src.Weights == nil {
+			return 1
+		}
+		return src.Weights[i]
+	}
+	var sum float64
+	for i := range bases {
+		w := weight(i)
+		if !(w >= 0 && w <= math.MaxFloat64/maxBases) {
+			return nil, qnet.Errorf(qnet.ErrInvalid, "weight of basis %d is %g: want a finite number of at least 0", i, w)
+		}
+		sum += w
+	}
+	if sum == 0 {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "the weights of all bases are 0")
+	}
+	if sink == nil {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "nobody takes the outcomes")
+	}
+	b := &bulk{bases: append([]qnet.Basis(nil), bases...), sink: sink}
+	// A basis of weight 0 is never drawn: bounds are strict, and the last one with
+	// a weight takes what rounding leaves.
+	var upTo float64
+	for i := range bases {
+		upTo += weight(i)
+		if upTo >= sum {
+			break
+		}
+		b.upTo = append(b.upTo, upTo/sum)
+	}
+	return b, nil
+}
+
+// draw returns the index of a basis.
+func (b *bulk) draw(rng *rand.Rand) int {
+	if len(b.upTo) == 0 {
+		return 0
+	}
+	u := rng.Float64()
+	for i, x := range b.upTo {
+		if u < x {
+			return i
+		}
+	}
+	return len(b.upTo)
+}
+
+// readout returns the time from the emission of a pair to the end of its
+// measurement in basis b at one end.
+func (l *Link) readout(d *device, b qnet.Basis) time.Duration {
+	return 2*l.half + d.cfg.Spec.MeasureTime(b)
+}
+
+// longest returns the longest such time of the bases.
+func (l *Link) longest(d *device, b *bulk) (t time.Duration) {
+	for _, basis := range b.bases {
+		t = max(t, l.readout(d, basis))
+	}
+	return t
+}
+
+// decayed is a heralded state some time after its emission.
+type decayed struct {
+	herald int
+	ta, tb time.Duration
+	rho    []complex128
+}
+
+// after returns the state of a pair of the given kind of herald when A has aged
+// by ta and B by tb.
+func (l *Link) after(herald int, ta, tb time.Duration) ([]complex128, error) {
+	for _, d := range l.decayed {
+		if d.herald == herald && d.ta == ta && d.tb == tb {
+			return d.rho, nil
+		}
+	}
+	// Both ends are brought to one age, a second, by scaling their rates.
+	var w state.World
+	w.Pair(0, 1, 0, scaled(l.ends[0].dev.cfg.Communication, ta), scaled(l.ends[1].dev.cfg.Communication, tb), l.sampler.Heralds()[herald].Weights)
+	rho, err := w.Density(qnet.Time(time.Second), 0, 1)
+	if err == nil {
+		l.decayed = append(l.decayed, decayed{herald, ta, tb, rho})
+	}
+	return rho, err
+}
+
+// scaled returns the decay that does in a second what d does in t.
+func scaled(d state.Decay, t time.Duration) state.Decay {
+	s := t.Seconds()
+	if s == 0 {
+		return state.Decay{}
+	}
+	return state.Decay{T1: d.T1 / s, T2: d.T2 / s, Depolarise: d.Depolarise * s}
+}
+
+// joint returns the table for both ends.
+func (l *Link) joint(a, b *bulk) ([][3]float64, error) {
+	if a.peer == b {
+		return a.joint, nil
+	}
+	da, db := l.ends[0].dev, l.ends[1].dev
+	table := make([][3]float64, 0, len(l.sampler.Heralds())*len(a.bases)*len(b.bases))
+	for h := range l.sampler.Heralds() {
+		for _, ba := range a.bases {
+			for _, bb := range b.bases {
+				rho, err := l.after(h, l.readout(da, ba), l.readout(db, bb))
+				if err != nil {
+					return nil, err
+				}
+				p := outcomes(rho, ba, bb, da.cfg.Noise.ReadoutError, db.cfg.Noise.ReadoutError)
+				table = append(table, [3]float64{p[0], p[0] + p[1], p[0] + p[1] + p[2]})
+			}
+		}
+	}
+	a.peer, a.joint = b, table
+	return table, nil
+}
+
+// outcomes returns the probabilities of the outcomes 00, 01, 10 and 11 when the
+// two qubits of rho are measured in the bases a and b and each bit is flipped
+// with the probability ea or eb.
+func outcomes(rho []complex128, a, b qnet.Basis, ea, eb float64) (p [4]float64) {
+	var effects [2][2][4]complex128 // end, bit
+	for end, x := range [2]struct {
+		basis qnet.Basis
+		err   float64
+	}{{a, ea}, {b, eb}} {
+		nx, ny, nz := x.basis.Axis()
+		for bit, sign := range [2]float64{1, -1} {
+			sign *= 1 - 2*x.err
+			effects[end][bit] = [4]complex128{
+				complex((1+sign*nz)/2, 0), complex(sign*nx/2, -sign*ny/2),
+				complex(sign*nx/2, sign*ny/2), complex((1-sign*nz)/2, 0),
+			}
+		}
+	}
+	for k := range p {
+		ma, mb := effects[0][k>>1], effects[1][k&1]
+		for i := range 4 {
+			for j := range 4 {
+				p[k] += real(rho[4*i+j] * ma[2*(j>>1)+i>>1] * mb[2*(j&1)+i&1])
+			}
+		}
+	}
+	return p
+}
+
+// HeraldBulk heralds one pair in each of the given cycles, which ascend, on a
+// lane of either side that measure directly: it draws what the station announces
+// into labels, which must be as long as cycles, both ends' bases and outcomes,
+// and hands these to the devices' sinks when they are ready. It returns the
+// number of cycles done, which is less than given when a lane is not armed for
+// it, or not initialised at a cycle, or when a cycle is still to come. After each
+// pair a qubit is busy until it has been measured (in the slowest of its bases)
+// and initialised anew, see Armed.
+func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) (n int) {
+	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
+	if a == nil || b == nil || a.status != statusBulk || b.status != statusBulk || len(cycles) == 0 || len(labels) < len(cycles) {
+		return 0
+	}
+	joint, err := l.joint(a.bulk, b.bulk)
+	if err != nil {
+		return 0
+	}
+	da, db := a.dev, b.dev
+	readoutA, readoutB := l.longest(da, a.bulk), l.longest(db, b.bulk)
+	againA, againB := readoutA+da.cfg.Spec.Init, readoutB+db.cfg.Spec.Init
+	heralds, nb, na := l.sampler.Heralds(), len(b.bulk.bases), len(a.bulk.bases)
+
+	outA, outB := l.f.newBatch(a), l.f.newBatch(b)
+	now := l.f.loop.Now()
+	var t qnet.Time
+	for n < len(cycles) {
+		at := l.cycles.Instant(cycles[n])
+		if at+1 < a.ready || at+1 < b.ready || at > now { // instants of cycles are rounded
+			break
+		}
+		t = at
+		a.ready, b.ready = t.Add(againA), t.Add(againB)
+		h := l.sampler.Herald(l.rng)
+		ka, kb := a.bulk.draw(da.rng), b.bulk.draw(db.rng)
+		p := &joint[(h*na+ka)*nb+kb]
+		var bits uint8
+		switch u := l.rng.Float64(); {
+		case u < p[0]:
+		case u < p[1]:
+			bits = 0b01
+		case u < p[2]:
+			bits = 0b10
+		default:
+			bits = 0b11
+		}
+		outA.add(cycles[n], ka, bits>>1)
+		outB.add(cycles[n], kb, bits&1)
+		labels[n] = heralds[h].Label
+		n++
+	}
+	if tr := l.f.tr; tr != nil && n > 0 {
+		tr.Event(l.f.loop.Now(), "fabric", "bulk").Uint("link", uint64(l.cfg.ID)).Uint("a", uint64(a.index)).Uint("b", uint64(b.index)).
+			Uint("cycle", cycles[0]).Uint("pairs", uint64(n)).Int("at", int64(t)).End()
+	}
+	l.f.deliver(outA, t.Add(readoutA))
+	l.f.deliver(outB, t.Add(readoutB))
+	return n
+}
+
+// batch is outcomes on their way to a device. Batches are used again.
+type batch struct {
+	slot       *slot
+	generation uint32
+	sink       func(physical.Outcomes, error)
+	out        physical.Outcomes
+	fire       func() // b.run, made once
+	next       *batch
+}
+
+// newBatch returns an empty batch for the qubit in s.
+func (f *Fabric) newBatch(s *slot) *batch {
+	b := f.batches
+	if b != nil {
+		f.batches = b.next
+		b.next = nil
+	} else {
+		b = new(batch)
+		b.fire = b.run
+	}
+	b.slot, b.generation, b.sink = s, s.generation, s.bulk.sink
+	return b
+}
+
+func (b *batch) add(cycle uint64, basis int, bit uint8) {
+	b.out.Cycle = append(b.out.Cycle, cycle)
+	b.out.Basis = append(b.out.Basis, uint8(basis))
+	b.out.Bit = append(b.out.Bit, bit)
+}
+
+// deliver hands the batch over when all of it is ready, at t.
+func (f *Fabric) deliver(b *batch, t qnet.Time) {
+	if len(b.out.Cycle) == 0 {
+		f.recycle(b)
+		return
+	}
+	b.out.At = t
+	f.loop.At(t.Add(-f.early), b.fire)
+}
+
+// run calls the sink, unless the qubit has been freed.
+func (b *batch) run() {
+	if s := b.slot; s.status == statusBulk && s.generation == b.generation {
+		b.sink(b.out, nil)
+	}
+	b.slot.dev.f.recycle(b)
+}
+
+func (f *Fabric) recycle(b *batch) {
+	b.out.Cycle, b.out.Basis, b.out.Bit = b.out.Cycle[:0], b.out.Basis[:0], b.out.Bit[:0]
+	b.slot, b.sink = nil, nil
+	b.next = f.batches
+	f.batches = b
+}

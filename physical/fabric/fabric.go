@@ -1,0 +1,345 @@
+// Package fabric is the emulated world: it holds every qubit of every node,
+// executes operations for the node that holds the qubit, and turns heralds into
+// pairs. Everything in it happens on one event loop.
+//
+// What a protocol of a node can do is Device, what the station of a link can do
+// is Link, and what nobody in the network can do, look at a state, is Oracle.
+// Link protocols and messages are not here; nor is the mathematics of states
+// (package state) and of heralding (package herald).
+//
+// # Time
+//
+// An operation starts when it arrives or, if that is later, when its qubits
+// are done with what was asked before, and takes effect at its end: until then
+// the stored states decohere, then the ideal operation and its noise act. The
+// result carries that instant. All decoherence is computed from such stamps, so
+// it does not matter when the emulation gets round to computing it; with
+// Config.EarlyResults it does so before the instant, with equal results.
+//
+// # Randomness
+//
+// Nature draws from streams of her own: "fabric/<link id>" for the herald and
+// the joint outcomes of pairs measured directly, "device/<node name>" for the
+// outcomes of a node's own measurements and its choice of bases.
+package fabric
+
+import (
+	"fmt"
+	"time"
+
+	"qstack/physical"
+	"qstack/physical/herald"
+	"qstack/physical/state"
+	"qstack/qnet"
+	"qstack/qnet/event"
+	"qstack/qnet/trace"
+)
+
+// Fabric is an emulated world. Its methods, and those of what it hands out, are
+// called on its loop.
+type Fabric struct {
+	id         uint32
+	loop       event.Scheduler
+	tr         *trace.Tracer
+	early      time.Duration
+	maxPending int
+
+	world   state.World
+	slots   []slot // by state.ID; a node's are consecutive
+	devices map[qnet.NodeID]*device
+	links   map[physical.LinkID]*Link
+
+	jobs    *job   // free list
+	batches *batch // free list
+}
+
+// slot is the place of one physical qubit.
+//
+//	        Alloc                      release
+//	free ──────────▶ held ─────────────────────────▶ free
+//	  │               ▲
+//	  │ Arm           │ Herald         release
+//	  ├──────────▶ armed ──────────────────────────▶ free
+//	  │ ArmBulk                        release
+//	  └──────────▶ bulk ───────────────────────────▶ free
+//
+// release is the effect of Free, of Measure with Free, of BSM, or of the loss
+// of the node.
+type slot struct {
+	dev        *device
+	end        *end // nil: storage qubit
+	lane       uint32
+	index      uint32 // in Fabric.slots
+	generation uint32
+	status     status
+	closing    bool      // an operation that frees the qubit is pending
+	pending    int32     // operations that wait for their instant
+	busy       qnet.Time // when the last operation so far ends
+	since      qnet.Time // when the qubit was taken
+	// ready is the instant from which an armed qubit may emit; Never while it is
+	// being initialised.
+	ready qnet.Time
+	bulk  *bulk // armed for measuring directly
+}
+
+// status says what a slot is doing.
+type status uint8
+
+const (
+	statusFree status = iota
+	statusHeld
+	statusArmed
+	statusBulk
+)
+
+// New returns the world that cfg describes, or the error of Config.Validate. tr
+// may be nil.
+func New(cfg Config, loop event.Scheduler, tr *trace.Tracer) (*Fabric, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	f := &Fabric{
+		id:         cfg.ID,
+		loop:       loop,
+		tr:         tr,
+		early:      cfg.EarlyResults,
+		maxPending: cfg.MaxPending,
+		devices:    make(map[qnet.NodeID]*device, len(cfg.Nodes)),
+		links:      make(map[physical.LinkID]*Link, len(cfg.Links)),
+	}
+	if f.maxPending == 0 {
+		f.maxPending = defaultMaxPending
+	}
+	for rng := qnet.NewRand(cfg.Seed, "fabric"); f.id == 0; {
+		f.id = rng.Uint32()
+	}
+	total := 0
+	links := make(map[qnet.NodeID][]*LinkConfig, len(cfg.Nodes)) // of each node
+	for i := range cfg.Nodes {
+		total += cfg.Nodes[i].Spec.Storage
+	}
+	for i := range cfg.Links {
+		l := &cfg.Links[i]
+		total += l.LanesA + l.LanesB
+		links[l.A] = append(links[l.A], l)
+		links[l.B] = append(links[l.B], l)
+	}
+	f.slots = make([]slot, 0, total) // never grows: there are pointers into it
+	for i := range cfg.Nodes {
+		n := &cfg.Nodes[i]
+		d := &device{
+			f:    f,
+			cfg:  *n,
+			rng:  qnet.NewRand(cfg.Seed, "device/"+n.Name),
+			ends: make(map[physical.LinkID]*end, len(n.Spec.Lanes)),
+		}
+		f.devices[n.ID] = d
+		first := len(f.slots)
+		d.storage = f.addSlots(d, nil, n.Spec.Storage)
+		for _, l := range links[n.ID] {
+			side, lanes := 0, l.LanesA
+			if l.B == n.ID {
+				side, lanes = 1, l.LanesB
+			}
+			link, err := f.addLink(cfg.Seed, l)
+			if err != nil {
+				return nil, err
+			}
+			e := &link.ends[side]
+			*e = end{link: link, side: side, dev: d}
+			e.slots = f.addSlots(d, e, lanes)
+			d.ends[l.ID] = e
+		}
+		d.slots = f.slots[first:]
+	}
+	return f, nil
+}
+
+// addSlots appends n slots of a device and returns them.
+func (f *Fabric) addSlots(d *device, e *end, n int) []slot {
+	first := len(f.slots)
+	for i := range n {
+		f.slots = append(f.slots, slot{dev: d, end: e, lane: uint32(i), index: uint32(first + i)})
+	}
+	return f.slots[first:]
+}
+
+// addLink returns the link of the configuration, which both ends ask for.
+func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
+	if l := f.links[cfg.ID]; l != nil {
+		return l, nil
+	}
+	sampler, err := herald.NewSampler(cfg.Model)
+	if err != nil {
+		return nil, err
+	}
+	speed := cfg.Speed
+	if speed == 0 {
+		speed = qnet.FibreSpeed
+	}
+	l := &Link{
+		f:       f,
+		cfg:     *cfg,
+		cycles:  physical.Cycles{Period: cfg.Model.Period()},
+		sampler: sampler,
+		rng:     qnet.NewRand(seed, fmt.Sprintf("fabric/%d", cfg.ID)),
+		half:    qnet.FibreDelay(cfg.Length/2, speed),
+	}
+	f.links[cfg.ID] = l
+	return l, nil
+}
+
+// Device returns the quantum hardware of a node, or nil when there is no such
+// node.
+func (f *Fabric) Device(node qnet.NodeID) physical.Device {
+	if d := f.devices[node]; d != nil {
+		return d
+	}
+	return nil
+}
+
+// Link returns what the station of a link works with, or nil when there is no
+// such link.
+func (f *Fabric) Link(id physical.LinkID) *Link { return f.links[id] }
+
+// Disconnect forgets a node whose process has died: its qubits are traced out,
+// armed ones released, and nothing that it asked for is answered any more,
+// Watch included. Its device can be used again at once, by the process that takes
+// its place.
+func (f *Fabric) Disconnect(node qnet.NodeID) {
+	d := f.devices[node]
+	if d == nil {
+		return
+	}
+	d.epoch++
+	d.pending = 0
+	d.watch = nil
+	freed := 0
+	for i := range d.slots {
+		s := &d.slots[i]
+		s.pending = 0
+		if s.status != statusFree {
+			freed++
+			f.release(s, max(f.loop.Now(), s.busy))
+		}
+	}
+	if f.tr != nil {
+		f.tr.Event(f.loop.Now(), "fabric", "disconnect").Str("device", d.cfg.Name).Uint("freed", uint64(freed)).End()
+	}
+}
+
+// take marks a free slot as used.
+func (f *Fabric) take(s *slot, to status) {
+	s.status = to
+	s.closing = false
+	s.since = f.loop.Now()
+	s.ready = qnet.Never
+	if s.generation++; s.generation == 0 {
+		s.generation = 1
+	}
+}
+
+// release makes a slot free at t, and has the node told if it is a lane's.
+func (f *Fabric) release(s *slot, t qnet.Time) {
+	f.world.Free(state.ID(s.index), t)
+	s.status = statusFree
+	s.closing = false
+	s.bulk = nil
+	if d := s.dev; s.end != nil && d.watch != nil {
+		j := f.newJob(d, physical.Op{}, t, nil)
+		j.freed, j.generation = s, s.generation
+		f.loop.At(t.Add(-f.early), j.fire)
+	}
+}
+
+// isArmed reports whether the qubit is the station's.
+func (s *slot) isArmed() bool {
+	return (s.status == statusArmed || s.status == statusBulk) && !s.closing && s.ready != qnet.Never
+}
+
+// handle returns the handle of the qubit in the slot.
+func (s *slot) handle() physical.Qubit {
+	return physical.Qubit{Fabric: s.dev.f.id, Index: s.index, Generation: s.generation}
+}
+
+// decay returns how the qubit in the slot decays.
+func (s *slot) decay() state.Decay {
+	if s.end != nil {
+		return s.dev.cfg.Communication
+	}
+	return s.dev.cfg.Storage
+}
+
+// Use says what an allocated qubit is there for.
+type Use uint8
+
+// The uses of a qubit.
+const (
+	UseStorage       Use = iota // a storage qubit
+	UseCommunication            // a communication qubit that holds a state, usually half of a pair
+	UseArmed                    // a communication qubit that awaits a herald
+	UseBulk                     // a communication qubit that measures directly
+)
+
+// String names the use.
+func (u Use) String() string {
+	switch u {
+	case UseStorage:
+		return "storage"
+	case UseCommunication:
+		return "communication"
+	case UseArmed:
+		return "armed"
+	case UseBulk:
+		return "measuring directly"
+	}
+	return fmt.Sprintf("Use(%d)", uint8(u))
+}
+
+// Allocation is a qubit that is not free.
+type Allocation struct {
+	Node  qnet.NodeID
+	Name  string // of the node
+	Qubit physical.Qubit
+	Use   Use
+	Link  physical.LinkID // 0 for storage
+	Lane  uint32
+	Since qnet.Time // when it was taken
+}
+
+// String describes the allocation in one line.
+func (a Allocation) String() string {
+	s := fmt.Sprintf("%s: %v since %v: %v", a.Name, a.Qubit, a.Since, a.Use)
+	if a.Link != 0 {
+		s += fmt.Sprintf(", link %d lane %d", a.Link, a.Lane)
+	}
+	return s
+}
+
+// Ledger returns all qubits that are not free, in the order of the nodes in the
+// configuration, storage first. At rest it is empty.
+func (f *Fabric) Ledger() []Allocation {
+	var list []Allocation
+	for i := range f.slots {
+		s := &f.slots[i]
+		if s.status == statusFree {
+			continue
+		}
+		a := Allocation{Node: s.dev.cfg.ID, Name: s.dev.cfg.Name, Qubit: s.handle(), Lane: s.lane, Since: s.since}
+		if s.end == nil {
+			a.Lane = 0
+		} else {
+			a.Link = s.end.link.cfg.ID
+			switch s.status {
+			case statusHeld:
+				a.Use = UseCommunication
+			case statusArmed:
+				a.Use = UseArmed
+			case statusBulk:
+				a.Use = UseBulk
+			}
+		}
+		list = append(list, a)
+	}
+	return list
+}

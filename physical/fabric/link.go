@@ -1,0 +1,112 @@
+package fabric
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"qstack/physical"
+	"qstack/physical/herald"
+	"qstack/physical/state"
+	"qstack/qnet"
+)
+
+// Link is what the station of a link can do: see which lanes are armed, and
+// herald. A lane is a communication qubit of one end, counted from 0; sides are 0
+// for the end A of the configuration and 1 for B. When an attempt succeeds is
+// the station's to sample, with a random stream of its own; which kind of
+// success it is and what state is left is nature's.
+type Link struct {
+	f       *Fabric
+	cfg     LinkConfig
+	cycles  physical.Cycles
+	sampler *herald.Sampler
+	rng     *rand.Rand
+	half    time.Duration
+	ends    [2]end // A, B
+	onArm   func(side int, lane uint32)
+	decayed []decayed // see bulk.go
+}
+
+// end is one end of a link.
+type end struct {
+	link  *Link
+	side  int
+	dev   *device
+	slots []slot // by lane
+}
+
+// ID returns the link's id.
+func (l *Link) ID() physical.LinkID { return l.cfg.ID }
+
+// Ends returns the nodes at the two ends.
+func (l *Link) Ends() (a, b qnet.NodeID) { return l.cfg.A, l.cfg.B }
+
+// Lanes returns how many communication qubits the end A (0) or B (1) has for the
+// link. The station can herald a pair on any lane of one and any of the other.
+func (l *Link) Lanes(side int) int { return len(l.ends[side].slots) }
+
+// Model returns the heralding model.
+func (l *Link) Model() herald.Model { return l.cfg.Model }
+
+// Attempts samples, from the station's own stream, the number of attempts up to
+// and including the next success.
+func (l *Link) Attempts(rng *rand.Rand) uint64 { return l.sampler.Attempts(rng) }
+
+// Period returns the time from one cycle to the next in nanoseconds.
+func (l *Link) Period() float64 { return l.cycles.Period }
+
+// CycleInstant returns the emission instant of a cycle.
+func (l *Link) CycleInstant(c uint64) qnet.Time { return l.cycles.Instant(c) }
+
+// CycleAt returns the first cycle that emits at t or later.
+func (l *Link) CycleAt(t qnet.Time) uint64 { return l.cycles.From(t) }
+
+// HalfDelay returns the time that photons and messages take between either end
+// and the station. What is emitted in cycle c is heralded half a delay later,
+// and known at the ends a whole one later.
+func (l *Link) HalfDelay() time.Duration { return l.half }
+
+// OnArm makes f be called on the loop whenever a lane of one side was armed.
+func (l *Link) OnArm(f func(side int, lane uint32)) { l.onArm = f }
+
+// Armed returns the instant from which a lane of one side is initialised: a
+// cycle that emits at it or later may be heralded. ok is false when the lane is
+// not armed. After HeraldBulk the instant is that at which the qubit has been
+// measured and initialised anew.
+func (l *Link) Armed(side int, lane uint32) (from qnet.Time, ok bool) {
+	s := l.armed(side, lane)
+	if s == nil {
+		return 0, false
+	}
+	return s.ready, true
+}
+
+// armed returns the slot of a lane if it is armed, else nil.
+func (l *Link) armed(side int, lane uint32) *slot {
+	e := &l.ends[side]
+	if int64(lane) >= int64(len(e.slots)) || !e.slots[lane].isArmed() {
+		return nil
+	}
+	return &e.slots[lane]
+}
+
+// Herald makes the armed qubits of a lane of either side a pair, emitted in the
+// given cycle, and returns what the station announces. From then on the qubits
+// are their holders', who do not know it yet. ok is false, and nothing has
+// happened, when a lane is not armed, was not yet at that cycle, or is armed for
+// measuring directly, or when the cycle is still to come.
+func (l *Link) Herald(lanes [2]uint32, cycle uint64) (label qnet.BellLabel, ok bool) {
+	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
+	t := l.cycles.Instant(cycle)
+	if a == nil || b == nil || a.status != statusArmed || b.status != statusArmed || t < a.ready || t < b.ready || t > l.f.loop.Now() {
+		return 0, false
+	}
+	h := &l.sampler.Heralds()[l.sampler.Herald(l.rng)]
+	l.f.world.Pair(state.ID(a.index), state.ID(b.index), t, a.decay(), b.decay(), h.Weights)
+	a.status, b.status = statusHeld, statusHeld
+	if tr := l.f.tr; tr != nil {
+		tr.Event(l.f.loop.Now(), "fabric", "herald").Uint("link", uint64(l.cfg.ID)).Uint("a", uint64(a.index)).Uint("b", uint64(b.index)).
+			Uint("cycle", cycle).Str("label", h.Label.String()).Int("at", int64(t)).End()
+	}
+	return h.Label, true
+}

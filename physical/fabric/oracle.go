@@ -1,0 +1,53 @@
+package fabric
+
+import (
+	"qstack/physical"
+	"qstack/physical/state"
+	"qstack/qnet"
+)
+
+// Oracle sees the exact state of the world, which nobody inside it can. It is
+// for tests, reports and dashboards: no layer may use it, and it is never
+// reached through a node's credentials. Looking changes nothing.
+type Oracle struct{ f *Fabric }
+
+// Oracle returns the fabric's oracle.
+func (f *Fabric) Oracle() *Oracle { return &Oracle{f} }
+
+// BellFidelity returns the fidelity of the qubits a and b at t, which must not be
+// before the last operation on either, to the Bell state l. It fails with
+// qnet.ErrBadQubit when a handle is not of a qubit that has a state (a freed or
+// an armed one has none), and with qnet.ErrInvalid for other bad arguments.
+func (o *Oracle) BellFidelity(t qnet.Time, a, b physical.Qubit, l qnet.BellLabel) (float64, error) {
+	ids, err := o.ids(a, b)
+	if err != nil {
+		return 0, err
+	}
+	return o.f.world.BellFidelity(t, ids[0], ids[1], l)
+}
+
+// Density returns the joint density matrix of the qubits at t, row-major, the
+// first qubit most significant. Errors are as in BellFidelity, and
+// qnet.ErrTooLarge for more than state.MaxQubits qubits.
+func (o *Oracle) Density(t qnet.Time, qs ...physical.Qubit) ([]complex128, error) {
+	ids, err := o.ids(qs...)
+	if err != nil {
+		return nil, err
+	}
+	return o.f.world.Density(t, ids...)
+}
+
+// Count returns the number of qubits that have a state.
+func (o *Oracle) Count() int { return o.f.world.Count() }
+
+func (o *Oracle) ids(qs ...physical.Qubit) ([]state.ID, error) {
+	ids := make([]state.ID, 0, len(qs))
+	for _, q := range qs {
+		f := o.f
+		if q.Fabric != f.id || int64(q.Index) >= int64(len(f.slots)) || f.slots[q.Index].generation != q.Generation || !f.world.Has(state.ID(q.Index)) {
+			return nil, qnet.Errorf(qnet.ErrBadQubit, "oracle: %v has no state: it was freed, or is armed, or never existed", q)
+		}
+		ids = append(ids, state.ID(q.Index))
+	}
+	return ids, nil
+}
