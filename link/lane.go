@@ -261,7 +261,7 @@ func (l *lane) announce() {
 	for i := range g.Candidates { // "no limit" does not fit a varint
 		g.Candidates[i].Limit = min(g.Candidates[i].Limit, math.MaxInt64>>2)
 	}
-	now := e.l.loop.Now()
+	now := e.l.dev.Now()
 	l.end = max(l.end, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
 	g.Count = l.end - l.first
 	l.version = e.version

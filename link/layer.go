@@ -64,6 +64,10 @@ func New(cfg Config, dev physical.Device, ep control.Endpoint, loop event.Schedu
 // Handle sets the layer above.
 func (l *Layer) Handle(h Handler) { l.handler = h }
 
+// ahead returns how far the clock of the fabric, which counts cycles and stamps
+// pairs, is ahead of the loop's.
+func (l *Layer) ahead() time.Duration { return l.dev.Now().Sub(l.loop.Now()) }
+
 func (l *Layer) end(id physical.LinkID) *end {
 	i, ok := slices.BinarySearchFunc(l.ends, id, func(e *end, id physical.LinkID) int { return cmp.Compare(e.cfg.ID, id) })
 	if !ok {
@@ -390,7 +394,7 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 }
 
 func (e *end) trace(name string) trace.Event {
-	return e.l.tr.Event(e.l.loop.Now(), "link", name).Str("link", e.cfg.Name)
+	return e.l.tr.Event(e.l.dev.Now(), "link", name).Str("link", e.cfg.Name)
 }
 
 func (e *end) down() error {
@@ -506,7 +510,7 @@ func (e *end) deadlineCycle(t qnet.Time) uint64 {
 	if t == qnet.Never {
 		return 0
 	}
-	return e.cfg.Cycles.From(t)
+	return e.cfg.Cycles.From(t.Add(e.l.ahead()))
 }
 
 func (e *end) sendAdd(q *request) {
@@ -535,7 +539,7 @@ func (e *end) onAdd(m *Add) {
 	}
 	deadline := qnet.Never
 	if m.Deadline != 0 {
-		deadline = e.cfg.Cycles.Instant(m.Deadline)
+		deadline = e.cfg.Cycles.Instant(m.Deadline).Add(-e.l.ahead())
 	}
 	var limit uint64
 	var err error

@@ -167,7 +167,7 @@ func (h *hop) other() *hop {
 }
 
 func (c *Circuit) trace(name string) trace.Event {
-	return c.l.tr.Event(c.l.loop.Now(), "network", name).Uint("circuit", c.id.Number)
+	return c.l.tr.Event(c.l.dev.Now(), "network", name).Uint("circuit", c.id.Number)
 }
 
 func (c *Circuit) connect(h *hop, m *Setup) {
@@ -283,6 +283,7 @@ func (h *hop) send(m wire.Message) {
 // so pairs can be asked for under its label.
 func (c *Circuit) established() {
 	c.state = circuitUp
+	c.setupTimer.Stop()
 	c.trace("up").End()
 	if err := c.createStream(c.down); err != nil {
 		c.fail(err)
@@ -292,7 +293,6 @@ func (c *Circuit) established() {
 		c.up.send(&SetupOK{})
 		return
 	}
-	c.setupTimer.Stop()
 	done := c.setupDone
 	c.setupDone = nil
 	done(c, nil)

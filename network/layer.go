@@ -24,6 +24,7 @@ const (
 	maxRequests = 1024 // requests of one circuit
 	maxRecords  = 4096 // swap and discard records, and parked TRACKs, of one hop
 	numberBase  = 1<<32 - 64
+	setupGrace  = time.Second
 )
 
 // LinkLayer is what the network layer needs of the link layer.
@@ -115,10 +116,19 @@ func (l *Layer) Setup(dst qnet.NodeID, tag uint64, minFidelity float64, deadline
 		return
 	}
 	c.handler, c.setupDone = h, done
-	c.setupTimer = l.loop.At(deadline, func() {
-		c.fail(qnet.Errorf(qnet.ErrTimeout, "no circuit from %s to %s by the deadline", l.name, l.graph.name(dst)))
+	c.setupBy(deadline)
+	c.connect(c.down, &Setup{Circuit: c.id, Tag: tag, Path: c.path, Label: c.down.label, Deadline: deadline.Add(l.ahead())})
+}
+
+// ahead returns how far the clock of the fabric, which stamps pairs and
+// messages, is ahead of the loop's.
+func (l *Layer) ahead() time.Duration { return l.dev.Now().Sub(l.loop.Now()) }
+
+// setupBy ends a circuit that is not set up by a deadline.
+func (c *Circuit) setupBy(deadline qnet.Time) {
+	c.setupTimer = c.l.loop.At(deadline, func() {
+		c.fail(qnet.Errorf(qnet.ErrTimeout, "no circuit from %s to %s by the deadline", c.l.graph.name(c.path[0]), c.l.graph.name(c.path[len(c.path)-1])))
 	})
-	c.connect(c.down, &Setup{Circuit: c.id, Tag: tag, Path: c.path, Label: c.down.label, Deadline: deadline})
 }
 
 func (l *Layer) newHead(dst qnet.NodeID, minFidelity float64) (*Circuit, error) {
@@ -311,6 +321,8 @@ func (l *Layer) join(s control.Stream, m *Setup) (*hop, error) {
 	}
 	l.byLabel[label{c.up.link.ID, m.Label}] = c.up
 	if c.down != nil {
+		// The head end tears down in time; this is for one that does not.
+		c.setupBy(m.Deadline.Add(setupGrace - l.ahead()))
 		c.connect(c.down, &Setup{Circuit: m.Circuit, Tag: m.Tag, Path: m.Path, Label: c.down.label, Deadline: m.Deadline})
 		return c.up, nil
 	}

@@ -38,7 +38,7 @@ func (c *Circuit) swapPair(h *hop, p link.Pair) {
 // none, for as long as no other circuit wants the memory that it occupies.
 func (c *Circuit) armCutOff(h *hop, w *half) {
 	if d := c.l.cfg.CutOff; d > 0 {
-		w.timer = c.l.loop.At(w.created.Add(d), func() { c.cutOff(h, w) })
+		w.timer = c.l.loop.At(w.created.Add(d-c.l.ahead()), func() { c.cutOff(h, w) })
 		return
 	}
 	grace := max(50*time.Millisecond, 4*max(c.up.link.PairTime, c.down.link.PairTime))
