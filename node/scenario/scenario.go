@@ -1,0 +1,200 @@
+// Package scenario is the description of a network: its nodes and their
+// hardware, its links and how they herald entanglement. Scenarios are TOML
+// files; package qstack/scenarios holds those that come with the project.
+//
+//	version = 1                    # of this format
+//
+//	[network]
+//	name = "demo"                  # a-z, 0-9 and '-', at most 32
+//	realm = "demo"                 # names identities; the network's name unless given
+//	seed = 1                       # of every random stream; 1 unless given
+//	dilation = 1                   # real seconds per emulated second; 1 unless given
+//	fibre_speed = "206753 km/s"    # of light in fibre; this unless given
+//
+//	[hardware.ion]                 # as many sections as there are kinds of node
+//	t1 = "10 s"                    # relaxation to |0⟩; none unless given
+//	t2 = "1 s"                     # coherence, at most 2·t1; none beyond relaxation unless given
+//	init = "10 us"                 # times of operations; none unless given
+//	gate1 = "5 us"
+//	gate2 = "100 us"
+//	readout = "300 us"
+//	gate2_depolarising = 0.005     # q in ρ → (1−q)ρ + q·I/4; 0 unless given
+//	readout_error = 0.002          # probability of a wrong bit; 0 unless given
+//
+//	[hardware.toy]
+//	memory = "depolarising"        # instead of t1 and t2:
+//	memory_time = "1 s"            # ρ → e^{−t/T}ρ + (1−e^{−t/T})·I/2 on each stored qubit
+//
+//	[heralding.photons]
+//	model = "double-click"
+//	attempt_rate = "833 kHz"
+//	efficiency = 0.02              # probability that a photon is detected, fibre included
+//	visibility = 0.9               # squared overlap of the two photons
+//	dark_counts = 5e-7             # probability per detector and time bin; 0 unless given
+//	number_resolving = false       # detectors tell two photons from one; false unless given
+//
+//	[heralding.perfect]
+//	model = "ideal"
+//	attempt_rate = "1 MHz"
+//	probability = 0.01             # of success per attempt
+//	fidelity = 1                   # of the Werner state that a success leaves
+//
+//	[[nodes]]
+//	name = "alice"
+//	hardware = "ion"
+//	storage = 1                    # storage qubits; 0 unless given
+//	cutoff = "20 ms"               # longest wait for a swap here; none unless given
+//
+//	[[nodes]]
+//	name = "bob"
+//	hardware = "ion"
+//
+//	[[links]]
+//	nodes = ["alice", "bob"]
+//	name = "alice-bob"             # this unless given
+//	length = "2 m"                 # of fibre; the heralding station is mid-way
+//	lanes = 1                      # communication qubits at each end; 1 unless given
+//	heralding = "photons"          # or the keys of such a section in { }
+//
+// Quantities are strings with a unit. An unknown key, a missing or wrong unit
+// and a value out of range are errors that name file, line, column and key.
+//
+// This is a description only: package node makes devices, links and layers of
+// it.
+package scenario
+
+import (
+	"strings"
+	"time"
+
+	"qstack/qnet"
+)
+
+// Version is the version of the format that Parse reads.
+const Version = 1
+
+// Bounds of a scenario.
+const (
+	MaxNodes   = 100_000
+	MaxLinks   = 1_000_000
+	MaxLanes   = 4096  // communication qubits of one end of a link
+	MaxStorage = 65536 // storage qubits of a node
+)
+
+// Scenario describes a network.
+type Scenario struct {
+	Name       string
+	Realm      string  // names the nodes' identities, see qnet.NewNodeID
+	Seed       uint64  // of every random stream
+	Dilation   float64 // real seconds per emulated second
+	FibreSpeed float64 // metres per second
+	Nodes      []Node
+	Links      []Link // a link's identity is its position, counted from 1
+}
+
+// Node is a place with quantum hardware and a daemon.
+type Node struct {
+	Name     string
+	Hardware Hardware
+	Storage  int           // storage qubits
+	Cutoff   time.Duration // longest wait of a half for its swap here; 0 for no limit
+}
+
+// Hardware says how good and how fast the qubits of a node are. The zero value
+// is perfect and takes no time.
+type Hardware struct {
+	Name string // of its section
+	// T1 is the time constant of relaxation to |0⟩, T2 that of coherences, in
+	// seconds; 0 for none. Without relaxation T2 is pure dephasing: a phase flip
+	// of probability (1−e^{−t/T2})/2.
+	T1, T2 float64
+	// Depolarising is T in ρ → e^{−t/T}ρ + (1−e^{−t/T})·I/2 on each qubit, in
+	// seconds; 0 for none. Only one of it and T1, T2 is set.
+	Depolarising float64
+
+	Init, Gate1, Gate2, Readout time.Duration
+
+	Gate2Depolarising float64 // q in ρ → (1−q)ρ + q·I/4 after a two-qubit gate
+	ReadoutError      float64 // probability that a read-out bit is wrong
+}
+
+// Link is a fibre between two nodes with a heralding station mid-way.
+type Link struct {
+	Name      string
+	A, B      int     // positions of its ends in Scenario.Nodes, A the one named first
+	Length    float64 // metres
+	Lanes     int     // communication qubits at each end
+	Heralding Heralding
+}
+
+// Model names a model of heralding.
+type Model string
+
+// The models.
+const (
+	// Ideal succeeds with a given probability and leaves a Werner state of Φ+.
+	Ideal Model = "ideal"
+	// DoubleClick is the two-photon protocol of Barrett and Kok, Phys. Rev. A 71,
+	// 060310(R) (2005): a click in each of two time bins heralds Ψ+ or Ψ−.
+	DoubleClick Model = "double-click"
+)
+
+// Heralding says how a link makes entanglement.
+type Heralding struct {
+	Name        string // of its section, empty when it stands in the link itself
+	Model       Model
+	AttemptRate float64 // per second
+
+	// Of Ideal.
+
+	Probability float64 // of success per attempt, in (0,1]
+	Fidelity    float64 // of the Werner state, in [1/4,1]
+
+	// Of DoubleClick.
+
+	Efficiency      float64 // probability that an emitted photon is detected, fibre included, in (0,1]
+	Visibility      float64 // squared overlap of the two photons' wave packets, in [0,1]
+	DarkCounts      float64 // probability of a dark count per detector and time bin, in [0,1)
+	NumberResolving bool    // detectors tell two photons from one
+}
+
+// Period returns the time between attempts in nanoseconds.
+func (h *Heralding) Period() float64 { return 1e9 / h.AttemptRate }
+
+// NodeIndex returns the position of the node called name, or an error of code
+// qnet.ErrUnknown that names those there are.
+func (s *Scenario) NodeIndex(name string) (int, error) {
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == name {
+			return i, nil
+		}
+	}
+	return 0, qnet.Errorf(qnet.ErrUnknown, "network %s has no node %q; it has %s", s.Name, name, s.nodeNames())
+}
+
+// nodeNames lists the nodes for an error message.
+func (s *Scenario) nodeNames() string {
+	names := make([]string, len(s.Nodes))
+	for i := range s.Nodes {
+		names[i] = s.Nodes[i].Name
+	}
+	return list(names)
+}
+
+// list joins names, the first ten of them.
+func list(names []string) string {
+	const most = 10
+	if len(names) == 0 {
+		return "none"
+	}
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// HalfDelay returns the travel time of light between an end of l and its
+// station.
+func (s *Scenario) HalfDelay(l *Link) time.Duration {
+	return qnet.FibreDelay(l.Length/2, s.FibreSpeed)
+}
