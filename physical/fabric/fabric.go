@@ -189,6 +189,9 @@ func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
 	return l, nil
 }
 
+// ID returns the number that the handles of the fabric's qubits carry.
+func (f *Fabric) ID() uint32 { return f.id }
+
 // Device returns the quantum hardware of a node, or nil when there is no such
 // node.
 func (f *Fabric) Device(node qnet.NodeID) physical.Device {

@@ -1,0 +1,7 @@
+//go:build race
+
+package wire_test
+
+// raceEnabled says that sync.Pool drops at random, so that counts of
+// allocations mean nothing.
+const raceEnabled = true
