@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"qstack/qnet/control"
 	"qstack/qnet/event"
 	"qstack/qnet/trace"
+	"qstack/qsocket"
 )
 
 // Options say how a Network runs a scenario.
@@ -107,6 +109,15 @@ func (n *Network) Stack(name string) (*Stack, error) {
 		return nil, err
 	}
 	return n.Stacks[i], nil
+}
+
+// Open opens a session of a program on a node, as qsocket.Open does at a daemon.
+func (n *Network) Open(ctx context.Context, name, program string) (*qsocket.Node, error) {
+	s, err := n.Stack(name)
+	if err != nil {
+		return nil, err
+	}
+	return qsocket.Attach(ctx, n.Loop, s.Transport, program)
 }
 
 // Kill makes a node die as a process does: its qubits are traced out, and its

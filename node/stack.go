@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"qstack/link"
 	"qstack/network"
 	"qstack/physical"
@@ -53,3 +55,7 @@ func (s *Stack) Idle() error {
 	}
 	return s.Link.Idle()
 }
+
+// Settle is longer, in emulated time, than any exchange takes that ends
+// something: after it, an idle network has nothing left.
+const Settle = 10 * time.Second

@@ -1,0 +1,154 @@
+package verify
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"qstack/app/expect"
+	"qstack/qnet"
+	"qstack/qsocket"
+)
+
+// joint counts pairs by what both ends measured: [basis at the head][basis at
+// the tail][bits differ].
+type joint [3][3][2]int
+
+// join matches both ends' outcomes by the name of the pair. Every pair must be
+// there at both ends.
+func join(head, tail *qsocket.Outcomes) (joint, error) {
+	var j joint
+	at := make(map[qsocket.PairName]int, tail.Len())
+	for i := range tail.Len() {
+		at[tail.Name(i)] = i
+	}
+	if head.Len() != tail.Len() || len(at) != tail.Len() {
+		return j, qnet.Errorf(qnet.ErrInternal, "the head end has %d pairs, the tail end %d with %d names", head.Len(), tail.Len(), len(at))
+	}
+	for i := range head.Len() {
+		k, ok := at[head.Name(i)]
+		if !ok {
+			return j, qnet.Errorf(qnet.ErrInternal, "pair %v is known at one end only", head.Name(i))
+		}
+		j[head.Basis[i]][tail.Basis[k]][head.Bit[i]^tail.Bit[k]]++
+	}
+	return j, nil
+}
+
+// correlator returns the mean product of the bits, as ±1.
+func correlator(n [2]int) float64 { return float64(n[0]-n[1]) / float64(n[0]+n[1]) }
+
+// fidelity estimates the fidelity to Φ+ from pairs measured in X, Y and Z, each
+// at both ends.
+func fidelity(x, y, z [2]int) float64 {
+	return (1 + correlator(x) - correlator(y) + correlator(z)) / 4
+}
+
+// The settings of the CHSH test: the head measures in a Pauli basis and so can
+// correct the Bell state on its bit.
+var (
+	headSettings = []qsocket.Basis{qsocket.Z, qsocket.X}
+	tailSettings = []qsocket.Basis{qnet.BasisXZ(math.Pi / 4), qnet.BasisXZ(-math.Pi / 4)}
+)
+
+// chsh returns S = E(Z,+)+E(Z,−)+E(X,+)−E(X,−).
+func chsh(j joint) float64 {
+	return correlator(j[0][0]) + correlator(j[0][1]) + correlator(j[1][0]) - correlator(j[1][1])
+}
+
+// pace collects the instants of deliveries, for rate and latency.
+type pace struct {
+	intervals []time.Duration
+}
+
+// add takes the deliveries of one request, in order.
+func (p *pace) add(at []qnet.Time) {
+	for i := 1; i < len(at); i++ {
+		p.intervals = append(p.intervals, at[i].Sub(at[i-1]))
+	}
+}
+
+func (p *pace) rate() float64 {
+	var sum time.Duration
+	for _, d := range p.intervals {
+		sum += d
+	}
+	if sum == 0 {
+		return 0
+	}
+	return float64(len(p.intervals)) / sum.Seconds()
+}
+
+// quantile returns the q-quantile of the intervals.
+func (p *pace) quantile(q float64) time.Duration {
+	if len(p.intervals) == 0 {
+		return 0
+	}
+	slices.Sort(p.intervals)
+	return p.intervals[min(len(p.intervals)-1, int(q*float64(len(p.intervals))))]
+}
+
+// z95 is the 97.5 % quantile of the normal distribution: ±z95 standard errors
+// are a 95 % interval.
+const z95 = 1.959964
+
+// Result is everything that was measured.
+type Result struct {
+	Pairs         int
+	Fidelity      float64
+	CHSHPairs     int
+	CHSH          float64
+	PerState      int // teleportations of each cardinal state
+	TeleportRight int // of all of them
+	pace          pace
+	Elapsed       time.Duration // emulated
+}
+
+// Rate returns pairs per second of emulated time.
+func (r *Result) Rate() float64 { return r.pace.rate() }
+
+// Judge compares a result with the expectation. withRate makes the rate count.
+func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
+	rep := &Report{Pairs: r.Pairs}
+
+	se := e.FidelityStdErr(r.Pairs)
+	rep.Fidelity = Interval{Mean: r.Fidelity, StdErr: se, Low: r.Fidelity - z95*se, High: r.Fidelity + z95*se, Expected: e.Fidelity.Mean}
+	rep.judge("fidelity", expect.Within5SE(r.Fidelity, e.Fidelity.Mean, se))
+
+	se = e.CHSHStdErr(r.CHSHPairs)
+	rep.CHSH = CHSH{S: r.CHSH, StdErr: se, Expected: e.CHSH.Mean, Pairs: r.CHSHPairs}
+	rep.judge("chsh", expect.Within5SE(r.CHSH, e.CHSH.Mean, se) && (r.CHSH > 2 || e.CHSH.Mean <= 2))
+
+	if n := 6 * r.PerState; n > 0 {
+		mean := float64(r.TeleportRight) / float64(n)
+		low, high := wilson(r.TeleportRight, n)
+		rep.Teleport = Interval{Mean: mean, StdErr: e.TeleportStdErr(r.PerState), Low: low, High: high, Expected: e.TeleportMean().Mean}
+		rep.judge("teleport", e.TeleportPlausible(r.TeleportRight, r.PerState))
+	}
+
+	rate := e.Rate()
+	rep.RateHz = Rate{Measured: r.Rate(), Expected: rate.Mean}
+	rep.rateStdErr = e.RateStdErr(len(r.pace.intervals))
+	if withRate {
+		rep.judge("rate", expect.Within5SE(r.Rate(), rate.Mean, rep.rateStdErr))
+	}
+	rep.rateJudged = withRate
+	rep.LatencyMS = Latency{P50: ms(r.pace.quantile(0.5)), P99: ms(r.pace.quantile(0.99))}
+	rep.EmulatedS = r.Elapsed.Seconds()
+	rep.Verdict = "pass"
+	if len(rep.Failed) > 0 {
+		rep.Verdict = "fail"
+	}
+	return rep
+}
+
+func ms(d time.Duration) float64 { return float64(d) / 1e6 }
+
+// wilson returns the Wilson score interval of 95 % for a proportion (E. B.
+// Wilson, J. Am. Stat. Assoc. 22, 209, 1927).
+func wilson(k, n int) (low, high float64) {
+	p, m := float64(k)/float64(n), float64(n)
+	centre := (p + z95*z95/(2*m)) / (1 + z95*z95/m)
+	half := z95 / (1 + z95*z95/m) * math.Sqrt(p*(1-p)/m+z95*z95/(4*m*m))
+	return max(0, centre-half), min(1, centre+half)
+}

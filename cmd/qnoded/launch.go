@@ -1,0 +1,318 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"qstack/node"
+	"qstack/node/daemon"
+	"qstack/node/scenario"
+	"qstack/qnet/pki"
+)
+
+// Times that the launcher waits.
+const (
+	readyWithin = 20 * time.Second // for all processes to see each other
+	stopWithin  = 5 * time.Second  // for a process to stop by itself
+	validity    = 24 * time.Hour   // of the certificates of a throw-away authority
+)
+
+// launchConfig says how to run a network of processes.
+type launchConfig struct {
+	scenario *scenario.Scenario
+	source   []byte // of the scenario
+	dir      string // holds everything that is to disappear with the network
+	runtime  string // folder of the sockets; "" for one within dir
+	faults   []string
+	trace    string // file for the trace of all processes; "" for none
+	log      io.Writer
+	binary   string // of qnoded; "" for this very program
+}
+
+// network is a scenario that runs as one process for the fabric and one for
+// each node.
+type network struct {
+	scenario  *scenario.Scenario
+	dir       string
+	runtime   string
+	trace     string
+	processes []*process
+	failed    chan error // the first process that ends unasked
+	stop      sync.Once
+}
+
+// process is one of them.
+type process struct {
+	name   string // of the node, or the fabric
+	config string // file
+	cmd    *exec.Cmd
+	alive  io.Closer // its standard input: it stops when this closes
+	done   chan struct{}
+	err    error // once done is closed
+	output *tail
+	asked  atomic.Bool // to stop
+}
+
+// launch starts the network and waits until all of its processes see each
+// other. Whatever happens, close must be called on what it returns, if
+// anything.
+func launch(ctx context.Context, c launchConfig) (*network, error) {
+	n := &network{scenario: c.scenario, dir: c.dir, runtime: c.runtime, trace: c.trace, failed: make(chan error, 1)}
+	if n.runtime == "" {
+		n.runtime = filepath.Join(c.dir, "run")
+	}
+	if err := n.prepare(c); err != nil {
+		return n, err
+	}
+	for _, p := range n.processes {
+		if err := n.start(p, &c); err != nil {
+			return n, err
+		}
+	}
+	return n, n.waitReady(ctx)
+}
+
+// prepare writes the files that the processes start from.
+func (n *network) prepare(c launchConfig) error {
+	scenarioFile := filepath.Join(n.dir, "scenario.toml")
+	if err := os.WriteFile(scenarioFile, c.source, 0o600); err != nil {
+		return err
+	}
+	ca, err := pki.NewCA(c.scenario.Realm, validity)
+	if err != nil {
+		return err
+	}
+	// Each process gets the keys of its own identities only.
+	issue := func(process string, names ...string) (string, error) {
+		dir := filepath.Join(n.dir, "credentials", process)
+		for _, name := range names {
+			cred, err := ca.Issue(name, daemon.RoleOf(c.scenario, name))
+			if err != nil {
+				return "", err
+			}
+			if err := cred.Save(dir); err != nil {
+				return "", err
+			}
+		}
+		return dir, nil
+	}
+	names := daemon.Names(c.scenario)
+	addresses, err := freeAddresses(names)
+	if err != nil {
+		return err
+	}
+	base := daemon.Config{Version: 1, Scenario: scenarioFile, Runtime: n.runtime, Addresses: addresses}
+	add := func(name string, cfg daemon.Config, identities ...string) error {
+		if c.trace != "" {
+			cfg.Trace = n.traceOf(name)
+		}
+		if cfg.Credentials, err = issue(name, identities...); err != nil {
+			return err
+		}
+		data, err := toml.Marshal(cfg)
+		if err != nil {
+			return err
+		}
+		p := &process{name: name, config: filepath.Join(n.dir, name+".toml")}
+		n.processes = append(n.processes, p)
+		return os.WriteFile(p.config, data, 0o600)
+	}
+	cfg := base
+	cfg.Role, cfg.Faults = daemon.RoleFabric, c.faults
+	identities := []string{node.FabricName}
+	for i := range c.scenario.Links {
+		identities = append(identities, node.StationName(&c.scenario.Links[i]))
+	}
+	if err := add(node.FabricName, cfg, identities...); err != nil {
+		return err
+	}
+	for i := range c.scenario.Nodes {
+		cfg := base
+		cfg.Role, cfg.Name = daemon.RoleNode, c.scenario.Nodes[i].Name
+		if err := add(cfg.Name, cfg, cfg.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// traceOf returns the trace file of one process.
+func (n *network) traceOf(name string) string { return filepath.Join(n.dir, name+".jsonl") }
+
+// freeAddresses finds a UDP port on loopback for each name.
+func freeAddresses(names []string) (map[string]string, error) {
+	addresses := make(map[string]string, len(names))
+	for _, name := range names {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close() // all are held until all are found, so no two are the same
+		addresses[name] = c.LocalAddr().String()
+	}
+	return addresses, nil
+}
+
+func (n *network) start(p *process, c *launchConfig) error {
+	binary := c.binary
+	if binary == "" {
+		var err error
+		if binary, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	p.cmd = exec.Command(binary, "run", "--stop-on-eof", p.config)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle
+	p.output = &tail{out: c.log}
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	alive, err := p.cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	p.alive, p.done = alive, make(chan struct{})
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	go func() {
+		err := p.cmd.Wait()
+		if !p.asked.Load() {
+			p.err = fmt.Errorf("%s (pid %d) ended: %v%s", p.name, p.cmd.Process.Pid, exitText(err), p.output.text())
+			select {
+			case n.failed <- p.err:
+			default:
+			}
+		}
+		close(p.done)
+	}()
+	return nil
+}
+
+func exitText(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// waitReady waits until every process says that it sees its peers.
+func (n *network) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, errors.New("the processes did not find each other in time"))
+	defer cancel()
+	for _, p := range n.processes {
+		for {
+			st, err := daemon.FetchStatus(ctx, daemon.ControlPath(n.runtime, p.name))
+			if err == nil && st.Ready {
+				break
+			}
+			select {
+			case err := <-n.failed:
+				return err
+			case <-ctx.Done():
+				return fmt.Errorf("waiting for %s: %w%s", p.name, context.Cause(ctx), p.output.text())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// status asks every process for its status.
+func (n *network) status(ctx context.Context) ([]daemon.Status, error) {
+	var all []daemon.Status
+	for _, p := range n.processes {
+		st, err := daemon.FetchStatus(ctx, daemon.ControlPath(n.runtime, p.name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *st)
+	}
+	return all, nil
+}
+
+// close stops all processes and removes everything.
+func (n *network) close() {
+	n.stop.Do(func() {
+		for _, p := range n.processes {
+			if p.done == nil {
+				continue
+			}
+			p.asked.Store(true)
+			p.alive.Close()
+		}
+		late := time.After(stopWithin)
+		for _, p := range n.processes {
+			if p.done == nil {
+				continue
+			}
+			select {
+			case <-p.done:
+			case <-late:
+				slog.Warn("killing a process that does not stop", "name", p.name, "pid", p.cmd.Process.Pid)
+				_ = p.cmd.Process.Kill() // it may have ended by now
+				<-p.done
+			}
+		}
+		if n.trace != "" {
+			var traces []string
+			for _, p := range n.processes {
+				traces = append(traces, n.traceOf(p.name))
+			}
+			if err := mergeTraces(n.trace, traces); err != nil {
+				slog.Warn("writing the trace", "err", err)
+			}
+		}
+		if err := os.RemoveAll(n.dir); err != nil {
+			slog.Warn("removing the network's files", "err", err)
+		}
+	})
+}
+
+// tail passes a process's output on, if it is wanted, and keeps the end of it.
+type tail struct {
+	mu  sync.Mutex
+	out io.Writer
+	buf []byte
+}
+
+const tailSize = 4 << 10
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if len(t.buf) > 2*tailSize {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailSize:]...)
+	}
+	if t.out != nil {
+		if _, err := t.out.Write(b); err != nil {
+			t.out = nil // nobody reads it any more
+		}
+	}
+	return len(b), nil
+}
+
+// text returns the end of the output, for an error.
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := bytes.TrimSpace(t.buf)
+	if len(b) == 0 {
+		return ""
+	}
+	return "; its last words:\n" + string(b)
+}

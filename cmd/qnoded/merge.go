@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+)
+
+// mergeTraces writes the traces of several processes as one, in order of time.
+// A process that left no trace is passed over.
+func mergeTraces(to string, from []string) (err error) {
+	type line struct {
+		at   int64
+		text []byte
+	}
+	var lines []line
+	for _, name := range from {
+		data, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		var at int64 // of the line before, for one that was cut off
+		for text := range bytes.Lines(data) {
+			if t, ok := traceTime(text); ok {
+				at = t
+			}
+			if bytes.HasSuffix(text, []byte("\n")) { // a process that was killed may leave half a line
+				lines = append(lines, line{at, text})
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(a.at, b.at) })
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriter(f)
+	for _, l := range lines {
+		if _, err := w.Write(l.text); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// traceTime returns the instant of a trace line, which begins with {"t":.
+func traceTime(line []byte) (int64, bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"t":`))
+	if !ok {
+		return 0, false
+	}
+	number, _, ok := bytes.Cut(rest, []byte(","))
+	if !ok {
+		return 0, false
+	}
+	t, err := strconv.ParseInt(string(number), 10, 64)
+	return t, err == nil
+}

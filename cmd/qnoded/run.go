@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"qstack/node/daemon"
+)
+
+func newRun() *cobra.Command {
+	var stopOnEOF, verbose bool
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run one process of a network: a node, or the fabric",
+		Long: `Run one process of a network in the foreground, from its configuration file:
+scenario, role (node or fabric), name, folder of credentials, and the UDP address
+of everybody. "qnoded up" writes such files; see docs/operations.md.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, a []string) error {
+			cfg, err := daemon.LoadConfig(a[0])
+			if err != nil {
+				return badConfig(err)
+			}
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			if stopOnEOF {
+				in := cmd.InOrStdin()
+				go func() { // ends with the process at the latest
+					_, _ = io.Copy(io.Discard, in)
+					stop()
+				}()
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			d, err := daemon.Start(cfg, log)
+			if err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return d.Close()
+		},
+	}
+	cmd.Flags().BoolVar(&stopOnEOF, "stop-on-eof", false, "stop when the standard input ends")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	return cmd
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"qstack/app/expect"
+	"qstack/node/scenario"
+	"qstack/scenarios"
+)
+
+// defaultScenario is the embedded one that demo and sim take.
+const defaultScenario = "ions3.toml"
+
+// loadScenario reads the scenario that the arguments name, or the embedded one.
+// It returns its source too.
+func loadScenario(args []string) (*scenario.Scenario, []byte, error) {
+	name := defaultScenario
+	read := scenarios.Files.ReadFile
+	if len(args) > 0 {
+		name, read = args[0], os.ReadFile
+	}
+	source, err := read(name)
+	if err != nil {
+		return nil, nil, badConfig(fmt.Errorf("scenario: %w", err))
+	}
+	s, err := scenario.Parse(name, source)
+	if err != nil {
+		return nil, nil, badConfig(err)
+	}
+	return s, source, nil
+}
+
+// ends are the nodes between which entanglement is measured.
+type ends struct{ from, to string }
+
+// resolve fills in the first and the last node of the scenario, and checks that
+// there is a path.
+func (e *ends) resolve(s *scenario.Scenario) error {
+	if e.from == "" {
+		e.from = s.Nodes[0].Name
+	}
+	if e.to == "" {
+		e.to = s.Nodes[len(s.Nodes)-1].Name
+	}
+	if _, err := expect.Path(s, e.from, e.to); err != nil {
+		return usage("%v", err)
+	}
+	return nil
+}
+
+func parseFaults(texts []string) ([]scenario.Fault, error) {
+	var faults []scenario.Fault
+	for _, t := range texts {
+		f, err := scenario.ParseFault(t)
+		if err != nil {
+			return nil, usage("--fault: %v", err)
+		}
+		faults = append(faults, f)
+	}
+	return faults, nil
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"qstack/app/expect"
+	"qstack/app/verify"
+	"qstack/node"
+	"qstack/node/scenario"
+	"qstack/qnet/event"
+	"qstack/qnet/trace"
+	"qstack/qsocket"
+)
+
+// errVerdict is the failure of a verdict: the report says which.
+var errVerdict = errors.New("a verdict failed")
+
+// measureFlags are the flags of demo and sim.
+type measureFlags struct {
+	ends   ends
+	plan   verify.Plan
+	faults []string
+	json   bool
+	trace  string
+}
+
+func (f *measureFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.ends.from, "from", "", "node at the head end (default: the scenario's first)")
+	fl.StringVar(&f.ends.to, "to", "", "node at the tail end (default: the scenario's last)")
+	fl.IntVar(&f.plan.Pairs, "pairs", 1200, "pairs to estimate the fidelity from; the CHSH test takes 5/3 as many more")
+	fl.IntVar(&f.plan.PerState, "teleports", 60, "teleportations of each of the six cardinal states")
+	fl.StringArrayVar(&f.faults, "fault", nil, "degrade the emulated hardware, unknown to all else: readout=E, gate2=Q or visibility=V")
+	fl.BoolVar(&f.json, "json", false, "print one JSON object")
+	fl.StringVar(&f.trace, "trace", "", "write every event to `FILE`, one JSON object a line")
+}
+
+func (f *measureFlags) check(s *scenario.Scenario) error {
+	switch {
+	case f.plan.Pairs < 12 || f.plan.Pairs > 10_000_000:
+		return usage("--pairs: %d is not between 12 and 10,000,000", f.plan.Pairs)
+	case f.plan.PerState < 1 || f.plan.PerState > 1000:
+		return usage("--teleports: %d is not between 1 and 1,000", f.plan.PerState)
+	}
+	return f.ends.resolve(s)
+}
+
+// print writes the report and turns a bad verdict into an error.
+func (f *measureFlags) print(w io.Writer, r *verify.Report) error {
+	var err error
+	if f.json {
+		err = json.NewEncoder(w).Encode(r)
+	} else {
+		err = r.WriteTable(w)
+	}
+	if err == nil && r.Verdict != "pass" {
+		err = errVerdict
+	}
+	return err
+}
+
+func newSim() *cobra.Command {
+	var f measureFlags
+	var seed uint64
+	cmd := &cobra.Command{
+		Use:   "sim [FILE]",
+		Short: "Run a scenario in virtual time and check what it delivers",
+		Long: `Run a whole network in virtual time, in one process, with the same protocols and
+the same client as demo: measure pairs between two nodes, test the CHSH
+inequality, teleport qubits, and compare with what the scenario's hardware should
+give. Without FILE the embedded ions3 scenario runs.
+
+The same seed gives the same result, and the same trace, byte for byte.`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, a []string) error {
+			s, _, err := loadScenario(a)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("seed") {
+				s.Seed = seed
+			}
+			if err := f.check(s); err != nil {
+				return err
+			}
+			return simulate(cmd.Context(), s, &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of every random stream (default: the scenario's)")
+	return cmd
+}
+
+func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout, stderr io.Writer) (err error) {
+	began := time.Now()
+	faults, err := parseFaults(f.faults)
+	if err != nil {
+		return err
+	}
+	want, err := expect.Compute(s, f.ends.from, f.ends.to, expect.Options{Seed: s.Seed})
+	if err != nil {
+		return badConfig(err)
+	}
+	options := node.Options{Faults: faults}
+	if f.trace != "" {
+		file, err := os.Create(f.trace)
+		if err != nil {
+			return err
+		}
+		options.Trace = trace.NewWriter(file)
+		defer func() { err = errors.Join(err, options.Trace.Close()) }()
+	}
+	loop := event.NewVirtual()
+	defer loop.Close()
+	n, err := node.NewNetwork(s, loop, options)
+	if err != nil {
+		return badConfig(err)
+	}
+	update, finish := newProgress(stderr)
+	defer finish()
+	run := verify.NewRun(f.plan, update)
+	var headErr, tailErr error
+	loop.Go("the program at "+f.ends.to, func() {
+		tailErr = withNode(ctx, n, f.ends.to, func(tail *qsocket.Node) error {
+			return run.Tail(ctx, tail, func() {
+				loop.Go("the program at "+f.ends.from, func() {
+					headErr = withNode(ctx, n, f.ends.from, func(head *qsocket.Node) error { return run.Head(ctx, head, f.ends.to) })
+				})
+			})
+		})
+	})
+	if err := loop.Run(); err != nil {
+		return err
+	}
+	finish()
+	if err := errors.Join(named(f.ends.from, headErr), named(f.ends.to, tailErr)); err != nil {
+		return err
+	}
+	simulated, events := loop.Now().Seconds(), loop.Events()
+	// What ends a session takes a while; then nothing may be left.
+	if err := loop.RunFor(node.Settle); err != nil {
+		return err
+	}
+	if err := n.Idle(); err != nil {
+		return fmt.Errorf("after the run: %w", err)
+	}
+	result, err := run.Result()
+	if err != nil {
+		return err
+	}
+	report := verify.Judge(result, want, true)
+	report.Simulated, report.Events = &simulated, &events
+	report.WallS = time.Since(began).Seconds()
+	return f.print(stdout, report)
+}
+
+// withNode runs a program on a node.
+func withNode(ctx context.Context, n *node.Network, name string, program func(*qsocket.Node) error) error {
+	q, err := n.Open(ctx, name, "sim")
+	if err != nil {
+		return err
+	}
+	return errors.Join(program(q), q.Close())
+}
+
+func named(node string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the program at %s: %w", node, err)
+}

@@ -1,0 +1,3 @@
+// Package interop holds the tests that need the whole house: over several
+// processes, over all packages at once, and against software that others wrote.
+package interop

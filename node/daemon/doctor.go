@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Answer is what a process said when it was asked for its status.
+type Answer struct {
+	Status *Status
+	Err    error // of one that did not answer
+}
+
+// Diagnose says why pairs between two nodes are not coming, from what the
+// processes of their network say, by name. The most basic problems come first;
+// none means that everything needed is there.
+func Diagnose(from, to string, answers map[string]Answer) []Problem {
+	d := &diagnosis{from: from, to: to, answers: answers}
+	if !d.node(from) || !d.node(to) {
+		return d.problems
+	}
+	path := d.path()
+	if path == nil {
+		d.say(from, fmt.Sprintf("no path of links leads from %s to %s", from, to), "check the links of the scenario")
+		return d.problems
+	}
+	for i, name := range path {
+		if !d.node(name) {
+			continue
+		}
+		if i > 0 {
+			d.link(path[i-1], name)
+			d.link(name, path[i-1])
+		}
+	}
+	if len(d.problems) == 0 {
+		d.sockets()
+	}
+	for i := 1; i < len(path); i++ {
+		d.memory(path[i-1], path[i])
+		d.memory(path[i], path[i-1])
+	}
+	return d.problems
+}
+
+type diagnosis struct {
+	from, to string
+	answers  map[string]Answer
+	problems []Problem
+}
+
+func (d *diagnosis) say(where, what, do string) {
+	p := Problem{Where: where, What: what, Do: do}
+	if !slices.Contains(d.problems, p) {
+		d.problems = append(d.problems, p)
+	}
+}
+
+func (d *diagnosis) status(name string) *Status { return d.answers[name].Status }
+
+// node checks that a daemon answers and has its hardware.
+func (d *diagnosis) node(name string) bool {
+	a, ok := d.answers[name]
+	switch {
+	case !ok:
+		d.say(name, "there is no daemon of that name", "check the name, or start the daemon")
+	case a.Err != nil:
+		d.say(name, fmt.Sprintf("the daemon does not answer: %v", a.Err), "start it again")
+	case a.Status.Fabric != "":
+		d.say(name, "its quantum hardware is gone: "+a.Status.Fabric, "start the fabric again")
+	default:
+		return true
+	}
+	return false
+}
+
+// path finds the nodes between the ends by the links that the daemons report.
+func (d *diagnosis) path() []string {
+	prev := map[string]string{d.from: ""}
+	for queue := []string{d.from}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if at == d.to {
+			var p []string
+			for ; at != ""; at = prev[at] {
+				p = append(p, at)
+			}
+			slices.Reverse(p)
+			return p
+		}
+		st := d.status(at)
+		if st == nil {
+			continue
+		}
+		var next []string
+		for _, k := range st.Links {
+			next = append(next, k.Peer)
+		}
+		slices.Sort(next)
+		for _, n := range next {
+			if _, seen := prev[n]; !seen {
+				prev[n] = at
+				queue = append(queue, n)
+			}
+		}
+	}
+	return nil
+}
+
+// end returns a node's end of its link to a peer.
+func (d *diagnosis) end(at, peer string) *Link {
+	st := d.status(at)
+	if st == nil {
+		return nil
+	}
+	for i := range st.Links {
+		if st.Links[i].Peer == peer {
+			return &st.Links[i]
+		}
+	}
+	return nil
+}
+
+func (d *diagnosis) link(at, peer string) {
+	if k := d.end(at, peer); k != nil && k.Down != "" {
+		d.say(at, k.Down, "start the process that is not answering, or mend the connection to it")
+	}
+}
+
+// memory checks whether an end of a link wants pairs and has no qubit for them.
+func (d *diagnosis) memory(at, peer string) {
+	k, other := d.end(at, peer), d.end(peer, at)
+	if k == nil || other == nil {
+		return
+	}
+	switch {
+	case k.Wanted > 0 && k.Open == 0 && k.Held >= k.Lanes:
+		d.say(at, fmt.Sprintf("memory full: all %d communication qubits of link %s are in use", k.Lanes, k.Name),
+			"measure or free pairs that programs hold; a half that waits for its swap goes when its partner comes")
+	case k.Wanted > 0 && other.Wanted == 0 && other.Requests > 0 && other.Held < other.Lanes:
+		d.say(peer, fmt.Sprintf("%s takes no pairs of link %s now, %s would", peer, k.Name, at), "make the program there ask too")
+	}
+}
+
+// sockets checks that programs at both ends have a socket and asked for the
+// same.
+func (d *diagnosis) sockets() {
+	between := func(at, peer string) []Socket {
+		var out []Socket
+		for _, s := range d.status(at).Sockets {
+			if s.Peer == peer {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	a, b := between(d.from, d.to), between(d.to, d.from)
+	if len(a) == 0 && len(b) == 0 {
+		d.say(d.from, fmt.Sprintf("no program has a socket between %s and %s", d.from, d.to), "dial one from a program")
+		return
+	}
+	for _, s := range append(slices.Clone(a), b...) {
+		at, peer := d.from, d.to
+		if s.Peer == d.from {
+			at, peer = d.to, d.from
+		}
+		if s.State != "open" {
+			d.say(at, fmt.Sprintf("the socket of %s to %s:%d is %s", s.Program, peer, s.Port, s.State), "wait for it, or make the program at the other end accept it")
+			continue
+		}
+		here, there := unmatched(s.Here), unmatched(s.There)
+		switch {
+		case len(here) > 0 && len(there) == 0:
+			d.say(peer, fmt.Sprintf("the program at %s has not asked for %s; %s at %s has", peer, describeQuery(here[0]), s.Program, at),
+				fmt.Sprintf("make the program at %s ask for the same", peer))
+		case len(here) > 0 && len(there) > 0:
+			d.say(at, fmt.Sprintf("the two programs ask for different things: %s at %s, %s at %s", describeQuery(here[0]), at, describeQuery(there[0]), peer),
+				"make both ask for the same number of pairs, or one send what the other receives")
+		}
+	}
+}
+
+func unmatched(q []SocketQuery) []SocketQuery {
+	return slices.DeleteFunc(slices.Clone(q), func(q SocketQuery) bool { return q.Matched })
+}
+
+func describeQuery(q SocketQuery) string {
+	if q.Pairs > 0 {
+		return fmt.Sprintf("%d pairs (%s)", q.Pairs, q.Kind)
+	}
+	return strings.TrimSpace(q.Kind)
+}
