@@ -317,9 +317,10 @@ func (c *Conn) Measure(ctx context.Context, n int, b Bases) (*Outcomes, error) {
 // first sent is the first received. It returns when the other end has it. Many
 // may be under way at once.
 //
-// It fails with a *LostError when the qubit is lost; q is gone then, as it is
-// when the socket is closed or breaks meanwhile. After any other failure, such
-// as a time-out or an error of its gates, it is still the caller's.
+// It fails with a *LostError when the qubit is lost. After any other failure, such
+// as a time-out or an error of its gates, q is still the caller's, unless this end
+// has closed the socket or lost its node meanwhile. To free q does no harm in any
+// case.
 func (c *Conn) SendQubit(ctx context.Context, q *Qubit) error {
 	if err := q.take(c.n, "sent to "+c.opened.Peer); err != nil {
 		return err

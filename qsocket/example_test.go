@@ -154,7 +154,7 @@ func ExampleNode_WithTimeout() {
 // Join the results of both ends by the names of the pairs: the order of delivery
 // may differ.
 func ExampleOutcomes() {
-	head := make(chan *qsocket.Outcomes, 1)
+	var there, here *qsocket.Outcomes
 	bases := qsocket.RandomBasis(qsocket.X, qsocket.Z)
 	network(func(ctx context.Context, node *qsocket.Node) error {
 		conn, err := node.Dial(ctx, "charlie:7", qsocket.Contract{})
@@ -162,8 +162,7 @@ func ExampleOutcomes() {
 			return err
 		}
 		defer conn.Close()
-		outcomes, err := conn.Measure(ctx, 1000, bases)
-		head <- outcomes
+		there, err = conn.Measure(ctx, 1000, bases)
 		return err
 	}, func(ctx context.Context, node *qsocket.Node) error {
 		port, err := node.Listen(ctx, ":7")
@@ -175,24 +174,20 @@ func ExampleOutcomes() {
 			return err
 		}
 		defer conn.Close()
-		here, err := conn.Measure(ctx, 1000, bases)
-		if err != nil {
-			return err
-		}
-		there := <-head // in practice over the classical side
-		index := make(map[qsocket.PairName]int)
-		for i := range there.Len() {
-			index[there.Name(i)] = i
-		}
-		errors := 0
-		for i := range here.Len() {
-			j := index[here.Name(i)]
-			if here.Basis[i] == there.Basis[j] && here.Bit[i] != there.Bit[j] {
-				errors++
-			}
-		}
-		fmt.Println("errors in the sifted key:", errors)
-		return nil
+		here, err = conn.Measure(ctx, 1000, bases)
+		return err
 	})
-	// Output: errors in the sifted key: 0
+	index := make(map[qsocket.PairName]int)
+	for i := range there.Len() {
+		index[there.Name(i)] = i
+	}
+	wrong := 0
+	for i := range here.Len() {
+		j := index[here.Name(i)]
+		if here.Basis[i] == there.Basis[j] && here.Bit[i] != there.Bit[j] {
+			wrong++
+		}
+	}
+	fmt.Println("wrong bits in the sifted key:", wrong)
+	// Output: wrong bits in the sifted key: 0
 }

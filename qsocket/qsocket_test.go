@@ -149,7 +149,7 @@ func (e *env) rest() {
 			if <-done; left == "" {
 				break
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // between looks; other goroutines have to finish
 		}
 	}
 	if left != "" {

@@ -38,6 +38,11 @@
 //	   │                    │
 //	   └──── withdrawn ◀────┘
 //
+// Either end may withdraw its request at any time; the other end's, if they were
+// matched, fails too. Only a qubit to be received that is matched can not be
+// withdrawn at once: its sender may have measured already, so the sender decides,
+// and answers with Withdrawn or with the Correction.
+//
 // What becomes of the end's own half, and the measurement bases, stay private:
 // the other end learns only whether the bases are all Pauli bases, which decides
 // who corrects the Bell state (see network.Corrector).
@@ -57,8 +62,8 @@
 //
 // # Programs
 //
-// A program drives its session by messages (Session.Do, Channel.Do) and hears by
-// messages (Sink). They are wire messages, so that the very same travel over the
+// A program opens a session, and in it a channel for each socket. It drives them
+// by messages (Session.Do, Channel.Do) and hears by messages (Sink). They are wire messages, so that the very same travel over the
 // unix socket of package qsocket/local. Requests and qubits are named by numbers
 // of the session; a program never sees the handle of a device.
 //

@@ -139,7 +139,7 @@ func (l *Layer) Stats() Stats {
 			for _, r := range k.told {
 				st.Told += len(r)
 			}
-			for _, p := range k.posts {
+			for _, p := range k.postsInOrder() {
 				st.Qubits += len(p.kept)
 				if !p.half.IsZero() {
 					st.Qubits++

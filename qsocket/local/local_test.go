@@ -83,7 +83,8 @@ func (d *daemon) stats() transport.Stats {
 	return <-c
 }
 
-// until waits for something that other goroutines bring about.
+// until waits for something that other goroutines bring about, looking once a
+// millisecond for at most 10 s.
 func until(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {

@@ -56,9 +56,11 @@ func (d *Device) Watch(func(physical.LinkID, uint32)) {}
 // Now implements physical.Device.
 func (d *Device) Now() qnet.Time { return d.w.Loop.Now() }
 
-// ArmBulk implements physical.Device; it is not for this layer.
-func (d *Device) ArmBulk(physical.LinkID, uint32, physical.BasisSource, func(physical.Outcomes, error), func(physical.Result)) {
-	panic("transporttest: ArmBulk")
+// ArmBulk implements physical.Device. It fails: there are no links here.
+func (d *Device) ArmBulk(_ physical.LinkID, _ uint32, _ physical.BasisSource, _ func(physical.Outcomes, error), done func(physical.Result)) {
+	d.w.Loop.After(0, func() {
+		done(physical.Result{Err: qnet.Errorf(qnet.ErrUnsupported, "%s has no links", d.name), At: d.Now()})
+	})
 }
 
 // Do implements physical.Device.
