@@ -17,9 +17,9 @@ type Report struct {
 	RateHz    Rate      `json:"rate_hz"`
 	LatencyMS Latency   `json:"latency_ms"`
 	WallS     float64   `json:"wall_s"`
-	EmulatedS float64   `json:"emulated_s"` // of the measurements
-	Verdict   string    `json:"verdict"`    // pass or fail
-	Failed    []string  `json:"failed"`     // quantities whose verdict is bad
+	EmulatedS float64   `json:"-"`       // of the measurements
+	Verdict   string    `json:"verdict"` // pass or fail
+	Failed    []string  `json:"failed"`  // quantities whose verdict is bad
 
 	Simulated *float64 `json:"simulated_s,omitempty"` // sim: virtual time in all
 	Events    *uint64  `json:"events,omitempty"`      // sim: events executed
@@ -51,7 +51,7 @@ type CHSH struct {
 	S        float64 `json:"s"`
 	StdErr   float64 `json:"stderr"`
 	Expected float64 `json:"expected"`
-	Pairs    int     `json:"pairs"`
+	Pairs    int     `json:"-"`
 }
 
 // Rate is in pairs per second of emulated time.

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -57,7 +57,7 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 	if err != nil {
 		return err
 	}
-	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: f.trace})
+	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: f.trace, logLevel: slog.LevelWarn})
 	defer n.close()
 	if err != nil {
 		return err
@@ -89,53 +89,70 @@ func describeProcess(st daemon.Status) verify.Process {
 // measure runs the program of both ends against the daemons' sockets. It ends
 // early when a process of the network does.
 func (n *network) measure(ctx context.Context, f *measureFlags, update func(string, int, int)) (*verify.Result, error) {
+	interrupted := ctx.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := make(chan struct{})
-	defer func() { <-watch }()
-	go func() {
-		defer close(watch)
+	ended := make(chan error, 1)
+	var watch sync.WaitGroup
+	watch.Go(func() {
 		select {
 		case err := <-n.failed:
+			ended <- err
 			cancel(err)
 		case <-ctx.Done():
 		}
-	}()
-	head, err := qsocket.Open(ctx, f.ends.from, qsocket.Options{Path: daemon.ProgramPath(n.runtime, f.ends.from), Program: "demo"})
+	})
+	result, err := f.runPrograms(ctx, n.runtime, update)
+	cancel(nil)
+	watch.Wait()
+	if err == nil {
+		return result, nil
+	}
+	// Programs notice that a daemon has died before its parent does, and what
+	// they then say is no reason.
+	select {
+	case err = <-ended:
+	case err = <-n.failed:
+	case <-interrupted:
+	case <-time.After(noticeWithin):
+	}
+	return nil, err
+}
+
+// runPrograms runs the programs of both ends, and returns the first error of
+// them.
+func (f *measureFlags) runPrograms(ctx context.Context, runtime string, update func(string, int, int)) (*verify.Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	open := func(name string) (*qsocket.Node, error) {
+		return qsocket.Open(ctx, name, qsocket.Options{Path: daemon.ProgramPath(runtime, name), Program: "demo"})
+	}
+	head, err := open(f.ends.from)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
 	defer head.Close()
-	tail, err := qsocket.Open(ctx, f.ends.to, qsocket.Options{Path: daemon.ProgramPath(n.runtime, f.ends.to), Program: "demo"})
+	tail, err := open(f.ends.to)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
 	defer tail.Close()
 	run := verify.NewRun(f.plan, update)
 	var both sync.WaitGroup
-	var headErr, tailErr error
 	both.Go(func() {
-		tailErr = run.Tail(ctx, tail, func() {
+		err := run.Tail(ctx, tail, func() {
 			both.Go(func() {
-				if headErr = run.Head(ctx, head, f.ends.to); headErr != nil {
-					cancel(headErr)
+				if err := run.Head(ctx, head, f.ends.to); err != nil {
+					cancel(named(f.ends.from, err))
 				}
 			})
 		})
-		if tailErr != nil {
-			cancel(tailErr)
+		if err != nil {
+			cancel(named(f.ends.to, err))
 		}
 	})
 	both.Wait()
-	cause := context.Cause(ctx)
-	cancel(nil)
-	if headErr != nil || tailErr != nil {
-		if cause != nil && !errors.Is(headErr, cause) && !errors.Is(tailErr, cause) {
-			return nil, cause
-		}
-		return nil, errors.Join(named(f.ends.from, headErr), named(f.ends.to, tailErr))
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
 	return run.Result()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -26,9 +27,10 @@ import (
 
 // Times that the launcher waits.
 const (
-	readyWithin = 20 * time.Second // for all processes to see each other
-	stopWithin  = 5 * time.Second  // for a process to stop by itself
-	validity    = 24 * time.Hour   // of the certificates of a throw-away authority
+	readyWithin  = 20 * time.Second // for all processes to see each other
+	stopWithin   = 5 * time.Second  // for a process to stop by itself
+	noticeWithin = time.Second      // for the end of a process to be noticed
+	validity     = 24 * time.Hour   // of the certificates of a throw-away authority
 )
 
 // launchConfig says how to run a network of processes.
@@ -40,6 +42,7 @@ type launchConfig struct {
 	faults   []string
 	trace    string // file for the trace of all processes; "" for none
 	log      io.Writer
+	logLevel slog.Level
 	binary   string // of qnoded; "" for this very program
 }
 
@@ -153,15 +156,25 @@ func (n *network) prepare(c launchConfig) error {
 // traceOf returns the trace file of one process.
 func (n *network) traceOf(name string) string { return filepath.Join(n.dir, name+".jsonl") }
 
+// Ports of UDP for the processes: below those that systems hand out by
+// themselves, so that nobody gets one of them before its process has it.
+const firstPort, ports = 20000, 12000
+
 // freeAddresses finds a UDP port on loopback for each name.
 func freeAddresses(names []string) (map[string]string, error) {
 	addresses := make(map[string]string, len(names))
+	at := rand.IntN(ports)
 	for _, name := range names {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+		var c net.PacketConn
+		err := errors.New("there is none")
+		for tries := 0; err != nil; tries++ {
+			if tries == ports {
+				return nil, fmt.Errorf("a free UDP port from %d to %d: %w", firstPort, firstPort+ports-1, err)
+			}
+			c, err = net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", firstPort+at))
+			at = (at + 1) % ports
 		}
-		defer c.Close() // all are held until all are found, so no two are the same
+		defer c.Close() // all are held until all are found
 		addresses[name] = c.LocalAddr().String()
 	}
 	return addresses, nil
@@ -175,7 +188,11 @@ func (n *network) start(p *process, c *launchConfig) error {
 			return err
 		}
 	}
-	p.cmd = exec.Command(binary, "run", "--stop-on-eof", p.config)
+	args := []string{"run", "--stop-on-eof", "--log", c.logLevel.String()}
+	if p == n.processes[0] { // one of them cleans up if this process is killed
+		args = append(args, "--remove-on-eof", n.dir)
+	}
+	p.cmd = exec.Command(binary, append(args, p.config)...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle
 	p.output = &tail{out: c.log}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
@@ -251,7 +268,7 @@ func (n *network) close() {
 				continue
 			}
 			p.asked.Store(true)
-			p.alive.Close()
+			_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by now
 		}
 		late := time.After(stopWithin)
 		for _, p := range n.processes {
@@ -265,6 +282,13 @@ func (n *network) close() {
 				_ = p.cmd.Process.Kill() // it may have ended by now
 				<-p.done
 			}
+		}
+		for _, p := range n.processes { // of those that were killed
+			_ = os.Remove(daemon.ControlPath(n.runtime, p.name))
+			_ = os.Remove(daemon.ProgramPath(n.runtime, p.name))
+		}
+		for _, dir := range []string{n.runtime, filepath.Dir(n.runtime)} {
+			_ = os.Remove(dir) // fails, as it should, when another network has sockets there
 		}
 		if n.trace != "" {
 			var traces []string

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +15,9 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var stopOnEOF, verbose bool
+	var stopOnEOF bool
+	var orphans string
+	level := slog.LevelInfo
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run one process of a network: a node, or the fabric",
@@ -24,6 +30,8 @@ of everybody. "qnoded up" writes such files; see docs/operations.md.`,
 			if err != nil {
 				return badConfig(err)
 			}
+			// Whoever reads the log may go before the daemon has stopped.
+			signal.Ignore(syscall.SIGPIPE)
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			if stopOnEOF {
@@ -33,20 +41,21 @@ of everybody. "qnoded up" writes such files; see docs/operations.md.`,
 					stop()
 				}()
 			}
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 			d, err := daemon.Start(cfg, log)
 			if err != nil {
 				return err
 			}
 			<-ctx.Done()
-			return d.Close()
+			err = d.Close()
+			if orphans != "" && cmd.Context().Err() == nil { // the launcher died
+				err = errors.Join(err, os.RemoveAll(orphans))
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&stopOnEOF, "stop-on-eof", false, "stop when the standard input ends")
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	cmd.Flags().StringVar(&orphans, "remove-on-eof", "", "also remove `FOLDER` when the standard input ends")
+	cmd.Flags().TextVar(&level, "log", level, "least `LEVEL` to log: debug, info, warn or error")
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"text/tabwriter"
 
@@ -16,6 +17,7 @@ import (
 func newUp() *cobra.Command {
 	var faults []string
 	var traceFile string
+	level := slog.LevelWarn
 	cmd := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "Run a network of daemons until Ctrl-C",
@@ -31,20 +33,21 @@ programs reach each node. Without FILE the embedded ions3 scenario runs.`,
 			if _, err := parseFaults(faults); err != nil {
 				return err
 			}
-			return up(cmd.Context(), s, source, faults, traceFile, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return up(cmd.Context(), s, source, faults, traceFile, level, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "degrade the emulated hardware, unknown to all else: readout=E, gate2=Q or visibility=V")
 	cmd.Flags().StringVar(&traceFile, "trace", "", "write every event of all processes to `FILE` in the end, one JSON object a line")
+	cmd.Flags().TextVar(&level, "log", level, "least `LEVEL` to log: debug, info, warn or error")
 	return cmd
 }
 
-func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []string, traceFile string, stdout, stderr io.Writer) error {
+func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []string, traceFile string, level slog.Level, stdout, stderr io.Writer) error {
 	dir, err := os.MkdirTemp("", "qnet-up-")
 	if err != nil {
 		return err
 	}
-	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, runtime: daemon.RuntimeDir(s.Name), faults: faults, trace: traceFile, log: stderr})
+	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, runtime: daemon.RuntimeDir(s.Name), faults: faults, trace: traceFile, log: stderr, logLevel: level})
 	defer n.close()
 	if err != nil {
 		return err
