@@ -150,7 +150,7 @@ func (d *Daemon) listen(name string, peers []quic.Peer, offset func() time.Durat
 		return nil, qnet.Errorf(qnet.ErrAuth, "the certificate of %s is for the realm %s, the network's is %s", name, got, want)
 	}
 	e, err := quic.New(quic.Config{Credential: cred, Loop: d.loop, Listen: d.cfg.Addresses[name], Peers: peers,
-		Logger: d.log, Offset: offset})
+		Logger: d.log, Tracer: d.tracer(name), Offset: offset})
 	if err != nil {
 		return nil, err
 	}

@@ -477,8 +477,12 @@ func scan(b []byte) (hello *Hello, work bool, err error) {
 	return hello, work, nil
 }
 
-// drain delivers the datagrams that have come.
+// drain delivers the datagrams that have come. Those that overtook the first
+// hello wait for it.
 func (c *conn) drain() {
+	if !c.joined {
+		return
+	}
 	c.inMu.Lock()
 	batch := c.inbox
 	c.inbox = nil
@@ -491,7 +495,7 @@ func (c *conn) drain() {
 // deliver hands out the messages of a datagram that scan has accepted. Those
 // that are to be held come back here later.
 func (c *conn) deliver(b []byte) {
-	for len(b) > 0 && !c.dead && c.joined {
+	for len(b) > 0 && !c.dead {
 		t, n, _ := wire.Peek(b)
 		m := b[:n]
 		b = b[n:]

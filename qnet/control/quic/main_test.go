@@ -55,7 +55,6 @@ type recorder struct {
 	at     []qnet.Time
 	closed int
 	err    error
-	each   func(m *message) // called on the loop for each message
 }
 
 // logBuffer collects the log.
@@ -131,6 +130,9 @@ func newNode(t *testing.T, ca *pki.CA, name string, conf Config) *node {
 	if conf.Logger == nil {
 		conf.Logger = slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	if conf.Dead == 0 {
+		conf.Dead = 10 * time.Second // so that a machine with much to do is not a death
+	}
 	n.conf = conf
 	e, err := New(conf)
 	if err != nil {
@@ -181,9 +183,7 @@ func (n *node) wait(what string, cond func() bool) {
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	for {
-		n.mu.Lock()
-		ok, changed := cond(), n.changed
-		n.mu.Unlock()
+		ok, changed := n.ask(cond)
 		if ok {
 			return
 		}
@@ -193,6 +193,12 @@ func (n *node) wait(what string, cond func() bool) {
 			n.t.Fatalf("%s waited %v for: %s", n.name, limit, what)
 		}
 	}
+}
+
+func (n *node) ask(cond func() bool) (bool, chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return cond(), n.changed
 }
 
 func (n *node) waitUp(peer *node, times int) {
@@ -253,21 +259,23 @@ func (n *node) Datagram(_ qnet.NodeID, b []byte) {
 
 func (n *node) Accept(s control.Stream, first []byte) control.StreamHandler {
 	r := &recorder{n: n, stream: s}
-	n.note(func() { n.accepted = append(n.accepted, r) })
-	r.Message(s, first)
+	n.note(func() {
+		n.accepted = append(n.accepted, r)
+		r.add(first)
+	})
 	return r
 }
 
-func (r *recorder) Message(_ control.Stream, b []byte) {
+// add records a message; the record is locked.
+func (r *recorder) add(b []byte) {
 	var m message
 	if err := wire.Parse(b, &m); err != nil {
 		r.n.t.Errorf("%s: %v", r.n.name, err)
 	}
-	r.n.note(func() { r.msgs, r.at = append(r.msgs, m.N), append(r.at, r.n.loop.Now()) })
-	if r.each != nil {
-		r.each(&m)
-	}
+	r.msgs, r.at = append(r.msgs, m.N), append(r.at, r.n.loop.Now())
 }
+
+func (r *recorder) Message(_ control.Stream, b []byte) { r.n.note(func() { r.add(b) }) }
 
 func (r *recorder) Closed(_ control.Stream, err error) {
 	r.n.note(func() { r.closed++; r.err = err; r.n.events = append(r.n.events, "closed") })
@@ -311,8 +319,11 @@ func pair(t *testing.T, conf Config, delay time.Duration) (a, b *node) {
 
 func TestConformance(t *testing.T) {
 	controltest.Run(t, func(t *testing.T, setup func(a, b control.Endpoint)) *controltest.Pair {
-		ca, fast := newAuthority(t), Config{Hello: 125 * time.Millisecond, Dead: 500 * time.Millisecond}
-		a, b := newNode(t, ca, "alice", fast), newNode(t, ca, "bob", fast)
+		ca, conf := newAuthority(t), Config{}
+		if strings.HasSuffix(t.Name(), "PeerDown") {
+			conf.Dead = 500 * time.Millisecond
+		}
+		a, b := newNode(t, ca, "alice", conf), newNode(t, ca, "bob", conf)
 		a.handlers, b.handlers = nil, nil
 		link(t, a, b, 0)
 		setup(a.Endpoint, b.Endpoint)

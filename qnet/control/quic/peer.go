@@ -185,6 +185,7 @@ func (p *peer) join(c *conn, incarnation uint64) {
 		}
 	}
 	p.flush()
+	c.drain()
 }
 
 // flush sends what waited for a connection.

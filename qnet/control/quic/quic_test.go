@@ -163,8 +163,8 @@ func TestKill(t *testing.T) {
 		for _, neighbour := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/neighbour=%v", victim, neighbour), func(t *testing.T) {
 				t.Parallel()
-				ca := newAuthority(t)
-				a, b := newNode(t, ca, "alice", Config{}), newNode(t, ca, "bob", Config{})
+				ca, conf := newAuthority(t), Config{Dead: time.Second} // the default
+				a, b := newNode(t, ca, "alice", conf), newNode(t, ca, "bob", conf)
 				if neighbour {
 					link(t, a, b, 0)
 				} else if err := errors.Join(a.SetPeer(Peer{Name: "bob", Addr: b.Addr().String()}), b.SetPeer(Peer{Name: "alice"})); err != nil {
@@ -293,8 +293,8 @@ func TestReconnect(t *testing.T) {
 	ca := newAuthority(t)
 	b := newNode(t, ca, "bob", Config{})
 	addr := b.Addr().String()
-	b.Close() // the address is free, and nobody is there
 	a := newNode(t, ca, "alice", Config{DialTimeout: 200 * time.Millisecond, Peers: []Peer{{Name: "bob", Addr: addr, Neighbour: true}}})
+	b.Close() // the address is free, and nobody is there
 	a.Start()
 	r := a.open(idOf("bob"), &message{})
 	a.wait("the stream to fail", func() bool { return r.closed == 1 })
@@ -612,7 +612,7 @@ func TestOrderUnderLoad(t *testing.T) {
 // A peer whose loop does not read loses the stream, not its life: hellos are
 // answered all the while. What waits for its loop is bounded.
 func TestSlowReader(t *testing.T) {
-	a, b := pair(t, Config{}, 0)
+	a, b := pair(t, Config{Dead: time.Second}, 0)
 	r := a.open(b.ID(), &message{N: 0})
 	other := a.open(b.ID(), &message{N: 0})
 	b.wait("both streams", func() bool { return len(b.accepted) == 2 })
