@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"qstack/link"
 	"qstack/physical"
@@ -44,6 +45,7 @@ type Circuit struct {
 	state    circuitState
 	est      Estimate
 	fresh    bell // state of a pair that was never stored
+	patience time.Duration
 
 	// At the ends.
 	handler    CircuitHandler
@@ -75,11 +77,13 @@ type hop struct {
 	open    bool   // request is valid
 	got     uint64 // link pairs received, less those that the link voided
 	limit   uint64
+	last    uint64 // largest number of a link pair heard of
 
 	waiting   []*half // between: halves without a partner, oldest first
 	swapped   records[swapRecord]
 	discarded records[struct{}]
 	parked    records[Track]
+	settled   uint64 // nothing is kept of link pairs up to this one: none has a half here
 }
 
 // half is a qubit that waits for a partner.
@@ -103,6 +107,7 @@ type swapRecord struct {
 func (l *Layer) newCircuit(id CircuitID, path []qnet.NodeID, pos int) *Circuit {
 	c := &Circuit{l: l, id: id, path: path, pos: pos, transit: make(map[uint64]*transit)}
 	c.fresh = l.graph.swapped(path)
+	c.patience = l.graph.patience(path)
 	if pos > 0 {
 		c.up = &hop{c: c, peer: path[pos-1], link: l.graph.link(path[pos-1], path[pos])}
 	}
@@ -131,9 +136,13 @@ func (c *Circuit) IsHead() bool { return c.pos == 0 }
 // Hops returns the number of links of the circuit.
 func (c *Circuit) Hops() int { return len(c.path) - 1 }
 
-// Lanes returns the number of pairs that this end of the circuit holds at a
-// time.
-func (c *Circuit) Lanes() int { return c.hops()[0].link.Lanes }
+// Lanes returns the number of pairs that both ends of the circuit can keep at a
+// time: the communication qubits that they have for its first and last link.
+func (c *Circuit) Lanes() int {
+	n := len(c.path)
+	g := c.l.graph
+	return min(g.link(c.path[0], c.path[1]).Lanes, g.link(c.path[n-2], c.path[n-1]).Lanes)
+}
 
 // Estimate returns what the circuit is expected to deliver.
 func (c *Circuit) Estimate() Estimate { return c.est }
@@ -337,7 +346,7 @@ func (c *Circuit) requested(id link.RequestID, typ link.Type, pairs, tag uint64)
 // wantedLimit returns how many link pairs this node takes in all on one side.
 func (c *Circuit) wantedLimit(h *hop) uint64 {
 	if !c.isEnd() {
-		if len(c.active) == 0 {
+		if !c.wanted() {
 			return h.got
 		}
 		return unlimited
@@ -349,6 +358,11 @@ func (c *Circuit) wantedLimit(h *hop) uint64 {
 		}
 	}
 	return n
+}
+
+// wanted reports whether pairs of the circuit are wanted at this node.
+func (c *Circuit) wanted() bool {
+	return len(c.active) > 0 || slices.ContainsFunc(c.requests, func(r *endRequest) bool { return !r.byLink() })
 }
 
 func (c *Circuit) updateLimits() {
@@ -436,7 +450,8 @@ func (c *Circuit) remove() {
 			delete(l.byReq, request{h.link.ID, h.request})
 			l.links.End(h.link.ID, h.request, qnet.ErrCancelled)
 		}
-		h.flush()
+		h.settle()
+		h.parked.drain(nil)
 	}
 	h := c.hops()[0]
 	for _, o := range c.bulk {
@@ -459,17 +474,40 @@ func (c *Circuit) endBulk(h *hop, id link.RequestID) {
 	c.l.links.End(h.link.ID, id, qnet.ErrCancelled)
 }
 
-// flush frees the halves that wait on one side and forgets its records. TRACKs
-// that are parked are answered.
-func (h *hop) flush() {
+// settle ends what is under way on one side: it frees the halves that wait,
+// forgets the records of all pairs heard of so far, and answers the TRACKs that
+// came for them. Only the chains that a TRACK has passed in one direction stay
+// open for the other: an end may have confirmed them.
+func (h *hop) settle() {
 	for _, w := range h.waiting {
 		w.timer.Stop()
 		h.c.free(w.qubit)
 	}
 	h.waiting = nil
-	h.swapped.drain(nil)
+	h.settled = h.last
+	h.swapped.drain(func(seq uint64, r swapRecord) {
+		if _, ok := h.other().swapped.take(r.other); !ok {
+			h.swapped.put(seq, r)
+		}
+	})
 	h.discarded.drain(nil)
-	h.parked.drain(func(_ uint64, t Track) { h.expireTrack(t) })
+	h.parked.drain(func(seq uint64, t Track) {
+		if h.isSettled(seq) {
+			h.expireTrack(t)
+		} else {
+			h.parked.put(seq, t) // its REPLY is on the way
+		}
+	})
+}
+
+// isSettled reports whether settle has dealt with a link pair.
+func (h *hop) isSettled(seq uint64) bool { return seq <= h.settled }
+
+// gone reports, once, whether a link pair has no half here and will not have
+// one.
+func (h *hop) gone(seq uint64) bool {
+	_, ok := h.discarded.take(seq)
+	return ok || h.isSettled(seq)
 }
 
 // expireTrack answers a TRACK whose chain is broken here.
@@ -485,40 +523,50 @@ func (c *Circuit) free(q physical.Qubit) {
 // linkPair takes a pair from the link on one side.
 func (c *Circuit) linkPair(h *hop, p link.Pair) {
 	h.got++
-	if c.isEnd() {
+	h.last = max(h.last, p.Seq)
+	switch {
+	case h.isSettled(p.Seq): // its REPLY was long under way
+		c.free(p.Qubit)
+		c.updateLimits()
+	case c.isEnd():
 		c.endPair(h, p)
-	} else {
+	default:
 		c.swapPair(h, p)
 	}
 }
 
-// discard records that a link pair has no half here any more.
+// discard records that a link pair has no half here, or none any more.
 func (h *hop) discard(seq uint64) {
-	if t, ok := h.parked.take(seq); ok {
+	h.last = max(h.last, seq)
+	switch t, ok := h.parked.take(seq); {
+	case ok:
 		h.expireTrack(t)
-		return
+	case !h.c.wanted():
+		h.settle()
+	case !h.isSettled(seq):
+		h.discarded.put(seq, struct{}{})
 	}
-	h.discarded.put(seq, struct{}{})
 }
 
-// linkExpired voids a link pair that one end of the link does not have.
+// linkExpired voids a link pair that one end of the link does not have: this one
+// or, if it had its half, the other.
 func (c *Circuit) linkExpired(h *hop, seq uint64, had bool) {
-	if had {
+	switch {
+	case !had:
+		h.discard(seq) // the other end may have sent a TRACK
+	case c.isEnd():
 		h.got--
-	}
-	if c.isEnd() {
-		if t := c.transit[seq]; t != nil && !t.req.byLink() {
+		if t := c.transit[seq]; t != nil {
 			c.void(t)
 		}
-	} else if i := slices.IndexFunc(h.waiting, func(w *half) bool { return w.seq == seq }); i >= 0 {
-		w := h.waiting[i]
-		h.waiting = slices.Delete(h.waiting, i, i+1)
-		w.timer.Stop()
-		c.free(w.qubit)
-	} else if had {
-		c.updateLimits()
-		return // swapped already: TRACK will sort it out
+	default:
+		h.got--
+		if i := slices.IndexFunc(h.waiting, func(w *half) bool { return w.seq == seq }); i >= 0 {
+			w := h.waiting[i]
+			h.waiting = slices.Delete(h.waiting, i, i+1)
+			w.timer.Stop()
+			c.free(w.qubit)
+		} // else it was swapped: the TRACK that follows will find out
 	}
-	h.discard(seq)
 	c.updateLimits()
 }

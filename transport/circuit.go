@@ -21,6 +21,7 @@ type Circuit interface {
 	ID() CircuitID
 	Peer() qnet.NodeID
 	Hops() int
+	Lanes() int
 	Estimate() network.Estimate
 	Request(network.Request) error
 	Cancel(id uint64)

@@ -138,6 +138,9 @@ func (k *socket) check(p *post, m *Ask) error {
 	if p.pairs < 1 || p.pairs > limit {
 		return fail(qnet.ErrInvalid, "the number of pairs must be from 1 to %d", limit)
 	}
+	if lanes := k.circuit.Lanes(); p.kind == KindKeep && p.pairs > uint64(lanes) {
+		return fail(qnet.ErrNoMemory, "the path to %s keeps at most %d at a time, a communication qubit at each end for each; keep fewer, or measure", k.peerName, lanes)
+	}
 	if p.kind == KindKeep && uint64(len(k.session.qubits))+p.pairs > uint64(k.l.cfg.Qubits) {
 		return fail(qnet.ErrNoMemory, "the session holds %d qubits, its limit is %d; free some", len(k.session.qubits), k.l.cfg.Qubits)
 	}

@@ -381,6 +381,7 @@ func (e *circuitEnd) ID() network.CircuitID {
 }
 func (e *circuitEnd) Peer() qnet.NodeID { return e.other().owner.id }
 func (e *circuitEnd) Hops() int         { return 1 }
+func (e *circuitEnd) Lanes() int        { return 1 << 20 } // as many as anybody asks for
 
 // Estimate implements transport.Circuit.
 func (e *circuitEnd) Estimate() network.Estimate {
