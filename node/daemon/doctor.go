@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -22,6 +23,11 @@ func Diagnose(from, to string, answers map[string]Answer) []Problem {
 	}
 	path := d.path()
 	if path == nil {
+		for _, name := range slices.Sorted(maps.Keys(answers)) {
+			if answers[name].Err != nil {
+				d.node(name) // perhaps the one that is missing
+			}
+		}
 		d.say(from, fmt.Sprintf("no path of links leads from %s to %s", from, to), "check the links of the scenario")
 		return d.problems
 	}
@@ -185,7 +191,10 @@ func unmatched(q []SocketQuery) []SocketQuery {
 }
 
 func describeQuery(q SocketQuery) string {
-	if q.Pairs > 0 {
+	switch {
+	case q.Pairs == 1:
+		return fmt.Sprintf("1 pair (%s)", q.Kind)
+	case q.Pairs > 1:
 		return fmt.Sprintf("%d pairs (%s)", q.Pairs, q.Kind)
 	}
 	return strings.TrimSpace(q.Kind)

@@ -1,0 +1,274 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"qstack/node"
+	"qstack/node/scenario"
+	"qstack/qnet/pki"
+	"qstack/qsocket"
+	"qstack/scenarios"
+)
+
+// files lays a scenario, its credentials and a configuration out in a folder and
+// returns the configurations' parts.
+func files(t testing.TB) (dir string, s *scenario.Scenario, base string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "qd") // short: socket paths have a limit
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	source, err := scenarios.Files.ReadFile("ideal2.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "scenario.toml"), source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = scenario.Parse("scenario.toml", source); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("version = 1\nscenario = \"scenario.toml\"\ncredentials = \"credentials\"\nruntime = \"run\"\n")
+	addresses := "[addresses]\n"
+	for _, name := range Names(s) {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		addresses += "\"" + name + "\" = \"" + c.LocalAddr().String() + "\"\n"
+	}
+	return dir, s, b.String() + "%s\n" + addresses
+}
+
+func config(t testing.TB, dir, base, role string) *Config {
+	t.Helper()
+	c, err := ParseConfig(filepath.Join(dir, "d.toml"), []byte(strings.Replace(base, "%s", role, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A fabric and two nodes in one process serve programs, and stop without a trace
+// of a goroutine or socket.
+func TestStartAndStop(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir, s, base := files(t)
+	ca, err := pki.NewCA(s.Realm, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Names(s) {
+		c, err := ca.Issue(name, RoleOf(s, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Save(filepath.Join(dir, "credentials")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for _, role := range []string{`role = "fabric"`, "role = \"node\"\nname = \"alice\"", "role = \"node\"\nname = \"bob\""} {
+		d, err := Start(config(t, dir, base, role), log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	run := filepath.Join(dir, "run")
+	for _, name := range []string{node.FabricName, "alice", "bob"} {
+		for {
+			st, err := FetchStatus(ctx, ControlPath(run, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.Name != name || st.PID != os.Getpid() {
+				t.Fatalf("status of %s: %+v", name, st)
+			}
+			if st.Ready {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatalf("%s is not ready: %+v", name, st)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	open := func(name string) *qsocket.Node {
+		q, err := qsocket.Open(ctx, name, qsocket.Options{Path: ProgramPath(run, name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	alice, bob := open("alice"), open("bob")
+	defer alice.Close()
+	defer bob.Close()
+	l, err := bob.Listen(ctx, ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := alice.Dial(ctx, "bob:7", qsocket.Contract{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := make(chan error, 1)
+	go func() {
+		pairs, err := b.Keep(ctx, 2)
+		for _, p := range pairs {
+			p.Qubit.Free()
+		}
+		kept <- err
+	}()
+	pairs, err := a.Keep(ctx, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pairs {
+		p.Qubit.Free()
+	}
+	if err := <-kept; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(config(t, dir, base, "role = \"node\"\nname = \"alice\""), log); err == nil {
+		t.Error("a second daemon of alice has started")
+	}
+}
+
+// A configuration that is wrong is refused with the file, and what to write.
+func TestConfigErrors(t *testing.T) {
+	dir, _, base := files(t)
+	good := strings.Replace(base, "%s", "role = \"node\"\nname = \"alice\"", 1)
+	for _, c := range []struct{ name, from, to, want string }{
+		{"version", "version = 1", "version = 2", "d.toml: version: 2 is not supported"},
+		{"unknown key", "runtime", "runtine", `d.toml:4:1: unknown key [runtine]`},
+		{"syntax", "version = 1", "version = ", "d.toml:1"},
+		{"type", "version = 1", `version = "one"`, "d.toml:1"},
+		{"no scenario", "scenario.toml", "nowhere.toml", "nowhere.toml"},
+		{"role", `"node"`, `"king"`, `role: "king" is unknown: write node or fabric`},
+		{"node", `"alice"`, `"alicia"`, "alicia"},
+		{"named fabric", `"node"`, `"fabric"`, `name: the fabric has none, but "alice" is given`},
+		{"faults", `name = "alice"`, "name = \"alice\"\nfaults = [\"readout=0.1\"]", "faults: only the fabric has them"},
+		{"fault", "role = \"node\"\nname = \"alice\"", "role = \"fabric\"\nfaults = [\"readout=2\"]", "readout must be a number from 0 to"},
+		{"missing address", `"bob" = `, `"bobby" = `, "addresses: bob is missing"},
+		{"address", `127.0.0.1:`, `127.0.0.1;`, "is not host:port"},
+		{"stranger", "[addresses]\n", "[addresses]\ncarol = \"127.0.0.1:1\"\n", "addresses: 1 of them belong to nobody"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Replace(good, c.from, c.to, 1)
+			if text == good {
+				t.Fatal("nothing was changed")
+			}
+			_, err := ParseConfig(filepath.Join(dir, "d.toml"), []byte(text))
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "d.toml") {
+				t.Errorf("error %v, want one that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+// No configuration makes the parser panic, and one that it takes is complete.
+func FuzzParseConfig(f *testing.F) {
+	dir, _, base := files(f)
+	f.Add([]byte(strings.Replace(base, "%s", "role = \"node\"\nname = \"alice\"", 1)))
+	f.Add([]byte(strings.Replace(base, "%s", "role = \"fabric\"\nfaults = [\"gate2=0.1\"]", 1)))
+	f.Add([]byte("version = 1\n[addresses]\n\"\" = 3"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ParseConfig(filepath.Join(dir, "d.toml"), data)
+		if err != nil {
+			return
+		}
+		for _, name := range Names(c.scenario) {
+			if c.Addresses[name] == "" {
+				t.Errorf("%s has no address", name)
+			}
+		}
+	})
+}
+
+// Diagnose names the most basic thing that is wrong, where it is, and what to do.
+func TestDiagnose(t *testing.T) {
+	healthy := func() map[string]Answer {
+		end := func(name, peer string) Link { return Link{Name: name, Peer: peer, Lanes: 1} }
+		st := func(name string, links ...Link) Answer {
+			return Answer{Status: &Status{Role: RoleNode, Name: name, Links: links}}
+		}
+		m := map[string]Answer{
+			"alice":   st("alice", end("alice-bob", "bob")),
+			"bob":     st("bob", end("alice-bob", "alice"), end("bob-charlie", "charlie")),
+			"charlie": st("charlie", end("bob-charlie", "bob")),
+		}
+		open := func(peer string, here, there []SocketQuery) []Socket {
+			return []Socket{{Program: "p", Peer: peer, Port: 7, State: "open", Here: here, There: there}}
+		}
+		m["alice"].Status.Sockets = open("charlie", []SocketQuery{{Kind: "keep", Pairs: 1, Matched: true}}, nil)
+		m["charlie"].Status.Sockets = open("alice", []SocketQuery{{Kind: "keep", Pairs: 1, Matched: true}}, nil)
+		return m
+	}
+	for _, c := range []struct {
+		name    string
+		breakIt func(m map[string]Answer)
+		where   string
+		what    string
+	}{
+		{"healthy", func(map[string]Answer) {}, "", ""},
+		{"no daemon", func(m map[string]Answer) { delete(m, "charlie") }, "charlie", "no daemon"},
+		{"dead daemon", func(m map[string]Answer) { m["bob"] = Answer{Err: context.DeadlineExceeded} }, "bob", "does not answer"},
+		{"no hardware", func(m map[string]Answer) { m["alice"].Status.Fabric = "world.fabric is not answering" }, "alice", "hardware is gone"},
+		{"link down", func(m map[string]Answer) {
+			m["bob"].Status.Links[1].Down = "link bob-charlie is down: charlie is not answering"
+		}, "bob", "bob-charlie is down"},
+		{"no socket", func(m map[string]Answer) { m["alice"].Status.Sockets, m["charlie"].Status.Sockets = nil, nil }, "alice", "no program has a socket"},
+		{"not accepted", func(m map[string]Answer) { m["charlie"].Status.Sockets[0].State = "queued" }, "charlie", "queued"},
+		{"did not post", func(m map[string]Answer) {
+			m["alice"].Status.Sockets[0].Here[0].Matched = false
+			m["charlie"].Status.Sockets[0].Here = nil
+		}, "charlie", "the program at charlie has not asked for 1 pair (keep)"},
+		{"different", func(m map[string]Answer) {
+			m["alice"].Status.Sockets[0].Here[0].Matched = false
+			m["alice"].Status.Sockets[0].There = []SocketQuery{{Kind: "receive"}}
+		}, "alice", "different things: 1 pair (keep) at alice, receive at charlie"},
+		{"memory full", func(m map[string]Answer) {
+			k := &m["alice"].Status.Links[0]
+			k.Wanted, k.Held = 1, 1
+		}, "alice", "memory full: all 1 communication qubits of link alice-bob are in use"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := healthy()
+			c.breakIt(m)
+			got := Diagnose("alice", "charlie", m)
+			if c.what == "" {
+				if len(got) != 0 {
+					t.Errorf("problems %+v where there are none", got)
+				}
+				return
+			}
+			if len(got) == 0 || got[0].Where != c.where || !strings.Contains(got[0].What, c.what) || got[0].Do == "" {
+				t.Errorf("problems %+v, want first %s: %s", got, c.where, c.what)
+			}
+		})
+	}
+}
