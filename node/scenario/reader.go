@@ -267,7 +267,9 @@ func (t *table) key(name string) string { return subkey(t.path, name) }
 
 // get returns the value of key, nil when there is none.
 func (t *table) get(key string) any {
-	t.read = append(t.read, key)
+	if !slices.Contains(t.read, key) {
+		t.read = append(t.read, key)
+	}
 	return t.keys[key]
 }
 
