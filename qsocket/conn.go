@@ -159,11 +159,11 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.closed = true
+	c.rd.stop()
+	c.wd.stop()
 	ch := c.ch
 	c.mu.Unlock()
 	c.fail(qnet.Errorf(qnet.ErrClosed, "the socket was closed"))
-	c.rd.stop()
-	c.wd.stop()
 	c.n.forget(c)
 	if ch != nil {
 		ch.Close()
