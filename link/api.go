@@ -94,8 +94,8 @@ type Handler interface {
 type EndConfig struct {
 	ID   physical.LinkID
 	Name string // for diagnostics, as in "alice-bob"
-	// Side is 0 at the end that the scenario names first, 1 at the other. Side 0
-	// decides the order in which requests are served.
+	// Side is 0 at the end that the scenario names first, 1 at the other. Of
+	// requests whose turn it is, the first choice of side 0 is served first.
 	Side          int
 	Peer, Station qnet.NodeID
 	PeerName      string

@@ -57,7 +57,7 @@ func (q *queue[T]) pop() {
 func (q *queue[T]) clear() { q.items, q.head = q.items[:0], 0 }
 
 func (l *lane) armBulk(q *request) {
-	l.state, l.unwanted = laneArming, false
+	l.state, l.typ, l.unwanted = laneArming, Measure, false
 	l.window++
 	l.bulk.reset()
 	l.bulk.q = q
@@ -73,9 +73,7 @@ func (l *lane) armBulk(q *request) {
 // measured takes the device's columns.
 func (l *lane) measured(o physical.Outcomes, err error) {
 	if err != nil {
-		q := l.bulk.q
-		l.e.drop(q)
-		l.e.l.handler.Ended(l.e.cfg.ID, q.id, err)
+		l.e.abort(l.bulk.q, err)
 		return
 	}
 	for i, c := range o.Cycle {
@@ -90,7 +88,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 	}
 	l := &e.lanes[m.Lane]
 	ack := BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
-	if l.state != laneBulk || m.Window != l.window || l.bulk.q.id != m.ID {
+	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.q == nil || m.ID != l.bulk.q.id && m.ID != 0 {
 		ack.Next = m.after() // of a window that is over
 		e.send(e.cfg.Station, &ack)
 		return
@@ -111,35 +109,31 @@ func (e *end) onBulkReply(m *BulkReply) {
 	l.join()
 }
 
-// join hands up the pairs of which both columns are there.
+// join hands up the pairs of which both columns are there. It can not leave any
+// out: the other end has them too.
 func (l *lane) join() {
 	e, b, q := l.e, &l.bulk, l.bulk.q
 	out := e.measured[:0]
-	for b.heralds.len() > 0 && b.outcomes.len() > 0 && uint64(len(out)) < q.wants() {
+	for b.heralds.len() > 0 && b.outcomes.len() > 0 {
 		h, o := b.heralds.front(), b.outcomes.front()
-		switch {
-		case o.cycle < h.cycle: // nobody heralded it
-			b.outcomes.pop()
-		case o.cycle > h.cycle: // this end did not measure it
-			q.void++
-			e.expired++
-			b.heralds.pop()
-		default:
-			out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle)})
-			b.heralds.pop()
-			b.outcomes.pop()
+		if o.cycle > h.cycle {
+			e.abort(q, qnet.Errorf(qnet.ErrInternal, "link %s: the device did not measure the pair of cycle %d", e.cfg.Name, h.cycle))
+			return
 		}
+		b.outcomes.pop()
+		if o.cycle < h.cycle {
+			continue // nobody heralded it
+		}
+		b.heralds.pop()
+		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle)})
 	}
 	e.measured = out
-	complete := false
-	if len(out) > 0 {
-		complete = e.took(q, uint64(len(out)))
-	}
-	over := complete || b.done && b.heralds.len() == 0
+	complete := len(out) > 0 && e.took(q, uint64(len(out)))
+	over := b.done && b.heralds.len() == 0
 	if over {
-		// The last acknowledgement may have been lost: the closing GEN makes the
-		// station forget the window too.
-		l.close()
+		l.release()
+	} else if complete {
+		l.abandon()
 	}
 	if len(out) > 0 {
 		e.trace("measured").Uint("request", uint64(q.id)).Uint("pairs", uint64(len(out))).End()
@@ -148,6 +142,7 @@ func (l *lane) join() {
 	if complete {
 		e.complete(q)
 	} else if over {
+		e.keepTurn = true // the other end may have made room
 		e.serve()
 	}
 }

@@ -88,7 +88,8 @@ func (s *Station) announce(m *match, first uint64, cycles []uint64, labels []qne
 	}
 }
 
-// finish tells one end that its bulk window brings no more.
+// finish tells one end that its bulk window brings no more. id is 0 when it was
+// never matched.
 func (s *Station) finish(w *window, id RequestID) {
 	w.done = true
 	s.push(w, &BulkReply{Link: s.cfg.Link, Lane: w.lane, Window: w.number, ID: id, Seq: s.nextSeq, Done: true})
@@ -113,10 +114,6 @@ func (s *Station) armRepeat(w *window) {
 
 // repeat sends what was not acknowledged again, all in order.
 func (s *Station) repeat(w *window) {
-	if w.frames.tries >= 2*maxTries {
-		w.frames.reset() // the end is as good as dead; hello will tell
-		return
-	}
 	w.frames.tries++
 	for _, f := range w.frames.list {
 		s.send(w.side, f)
@@ -153,7 +150,7 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 	}
 	if full && w.match != nil && len(w.frames.list) < maxUnacked {
 		mt := w.match
-		mt.cycle = max(mt.cycle, s.cfg.Cycles.From(s.loop.Now().Add(-s.cfg.Delay))+s.her.Attempts(s.rng)-1)
+		mt.cycle = max(mt.cycle, s.current()+s.her.Attempts(s.rng)-1)
 		s.schedule(mt)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"qstack/physical"
@@ -13,61 +14,72 @@ import (
 
 // laneState is where a lane stands.
 //
-//	        wanted         armed            REPLY
-//	idle ----------> arming -------> open --------+
-//	 ^                 |               | closed   |
-//	 |                 | qubit busy    v          v
-//	 +---------------------------------- held <---+
-//	            qubit freed
+//	        wanted         armed               REPLY
+//	idle ----------> arming -------> open ----------------> held
+//	 ^                 |               | not wanted          ^ |
+//	 |                 | not wanted    v        REPLY        | |
+//	 |                 |            closing -----------------+ |
+//	 |                 v                        (any answer)   |
+//	 +---------------------------------------------------------+
+//	                      qubit freed
 //
-// A bulk lane goes from arming to bulk instead of open, and stays there through
-// its successes.
+// A lane for a measured request stays open through its successes.
+//
+// A lane that closes keeps its qubit until the station has answered: only then is
+// it sure whether the window brought a pair, and a qubit that is armed anew can
+// not be taken for the one before.
 type laneState uint8
 
 const (
-	laneIdle   laneState = iota // the qubit is free
-	laneArming                  // the device initialises the qubit
-	laneOpen                    // attempts go on, for kept requests
-	laneBulk                    // attempts go on, for a measured request
-	laneHeld                    // the qubit is in use, by us or by the layers above
+	laneIdle    laneState = iota // the qubit is free
+	laneArming                   // the device initialises the qubit
+	laneOpen                     // attempts go on
+	laneClosing                  // the station is told to stop
+	laneHeld                     // the qubit is in use, by us or by the layers above
 )
 
 func (s laneState) String() string {
-	return [...]string{"idle", "arming", "open", "bulk", "held"}[s]
+	return [...]string{"idle", "arming", "open", "closing", "held"}[s]
 }
 
 // A window is announced for a while and extended when a third of it has gone,
 // so that one lost GEN costs no more than that third.
 const (
 	minRefresh = 20 * time.Millisecond
-	maxRefresh = time.Second
+	maxRefresh = 100 * time.Millisecond
 	windowBase = 1<<32 - 16
 )
 
 // lane drives one communication qubit.
 type lane struct {
-	e         *end
-	index     uint32
-	state     laneState
-	unwanted  bool // arming: give the qubit back when it is ready
-	qubit     physical.Qubit
-	window    uint64
-	first     uint64 // first cycle of the window
-	end       uint64 // first cycle after what was announced
-	refresh   time.Duration
-	version   uint64 // of the offer that was announced
-	delivered uint64 // window whose pair was handed up last
-	withdrawn uint64 // window that was closed last
-	timer     event.Timer
-	bulk      bulk
+	e        *end
+	index    uint32
+	state    laneState
+	typ      Type // of the requests that the qubit was armed for
+	unwanted bool // arming: give the qubit back when it is ready
+	qubit    physical.Qubit
+	window   uint64
+	first    uint64 // first cycle of the window
+	end      uint64 // first cycle after what was announced
+	refresh  time.Duration
+	version  uint64 // of the offer that was announced
+	tries    int    // closing: GENs sent
+	timer    event.Timer
+	bulk     bulk
 
-	onArmed   func(physical.Result) // method values, made once
-	onRefresh func()
+	onArmed func(physical.Result) // method values, made once
+	onTimer func()
 }
 
 func (l *lane) init(e *end, index uint32) {
 	*l = lane{e: e, index: index, window: windowBase}
-	l.onArmed, l.onRefresh = l.armed, l.refreshed
+	l.onArmed, l.onTimer = l.armed, l.timeout
+}
+
+// attempts reports whether the lane attempts, or is about to, for requests of a
+// type.
+func (l *lane) attempts(t Type) bool {
+	return l.typ == t && (l.state == laneOpen || l.state == laneArming && !l.unwanted)
 }
 
 // serve opens as many lanes as the requests want, and renews the offers that no
@@ -84,15 +96,15 @@ func (e *end) serve() {
 		e.serveKeep()
 	}
 	for i := range e.lanes {
-		if l := &e.lanes[i]; (l.state == laneOpen || l.state == laneBulk) && l.version != e.version {
+		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
 			l.announce()
 		}
 	}
 }
 
 func (e *end) serveMeasure() {
-	for _, q := range e.order {
-		if q.typ == Measure && q.wants() > 0 && !e.hasBulkLane(q) {
+	for i := range e.order {
+		if q := e.turn(i); q.typ == Measure && q.wants() > 0 && !e.hasBulkLane(q) {
 			if l := e.idleLane(); l != nil {
 				l.armBulk(q)
 			}
@@ -114,8 +126,7 @@ func (e *end) serveKeep() {
 // requests.
 func (e *end) keeping() (n uint64) {
 	for i := range e.lanes {
-		l := &e.lanes[i]
-		if l.state == laneOpen || l.state == laneArming && l.bulk.q == nil && !l.unwanted {
+		if e.lanes[i].attempts(Keep) {
 			n++
 		}
 	}
@@ -144,8 +155,7 @@ func (e *end) hasBulkLane(q *request) bool {
 func (e *end) trim() {
 	n, want := e.keeping(), e.wanted()
 	for i := len(e.lanes) - 1; i >= 0 && n > want; i-- {
-		l := &e.lanes[i]
-		if l.state == laneOpen || l.state == laneArming && l.bulk.q == nil && !l.unwanted {
+		if l := &e.lanes[i]; l.attempts(Keep) {
 			l.close()
 			n--
 		}
@@ -153,7 +163,7 @@ func (e *end) trim() {
 }
 
 func (l *lane) arm() {
-	l.state, l.unwanted = laneArming, false
+	l.state, l.typ, l.unwanted = laneArming, Keep, false
 	l.window++
 	l.e.l.dev.Do(physical.Op{Kind: physical.OpArm, Link: l.e.cfg.ID, Lane: l.index}, l.onArmed)
 }
@@ -165,17 +175,14 @@ func (l *lane) armed(r physical.Result) {
 		return
 	}
 	l.qubit = r.Qubit
-	if l.unwanted || l.bulk.q == nil && l.e.keeping() > l.e.wanted() {
+	if l.unwanted || l.typ == Keep && l.e.keeping() > l.e.wanted() {
 		l.release()
 		return
 	}
 	l.state = laneOpen
-	if l.bulk.q != nil {
-		l.state = laneBulk
-	}
-	l.first = l.e.cfg.Cycles.From(r.At)
+	l.first = l.e.cfg.Cycles.From(r.At + 1) // a qubit of which all takes no time is used once a cycle
 	l.end = l.first
-	l.refresh = max(minRefresh, 2*l.e.cfg.PairTime())
+	l.refresh = l.e.firstRefresh()
 	l.announce()
 }
 
@@ -217,25 +224,47 @@ func (l *lane) close() {
 	case laneArming:
 		l.unwanted = true
 		l.bulk.reset()
-	case laneOpen, laneBulk:
-		l.withdrawn = l.window
-		g := &l.e.gen
-		*g = Gen{Link: l.e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Bulk: l.state == laneBulk, Candidates: g.Candidates[:0]}
-		l.e.send(l.e.cfg.Station, g)
-		l.release()
+	case laneOpen:
+		l.state, l.tries = laneClosing, 0
+		l.sendClose()
 	}
 }
 
-// forget ends the lane's window when there is nobody to tell.
-func (l *lane) forget() {
-	switch l.state {
-	case laneArming:
-		l.unwanted = true
-		l.bulk.reset()
-	case laneOpen, laneBulk:
-		l.release()
+// abandon closes a lane that measures for a request that is over: what is still
+// announced is nobody's.
+func (l *lane) abandon() {
+	l.bulk.reset()
+	if l.state == laneClosing {
+		l.sendClose() // it waits for what is announced, not for the answer
+		return
 	}
-	l.delivered, l.withdrawn = 0, 0
+	l.close()
+}
+
+// sendClose tells the station that the window is over, until it answers.
+func (l *lane) sendClose() {
+	e := l.e
+	if !e.l.ep.Up(e.cfg.Station) {
+		l.release() // it forgets the window as well
+		return
+	}
+	g := &e.gen
+	*g = Gen{Link: e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Bulk: l.typ == Measure, Candidates: g.Candidates[:0]}
+	e.send(e.cfg.Station, g)
+	l.timer.Stop()
+	l.timer = e.l.loop.After(e.retryAfter(l.tries), l.onTimer)
+	l.tries++
+}
+
+// closed is the station's answer that it has ended the window. What it has
+// announced in bulk before is still on the way.
+func (l *lane) closed() {
+	if l.bulk.q != nil {
+		l.timer.Stop()
+		return
+	}
+	l.release()
+	l.e.serve()
 }
 
 // announce sends a GEN that covers the time to the next refresh three times.
@@ -246,10 +275,10 @@ func (l *lane) announce() {
 	if q := l.bulk.q; q != nil {
 		g.Bulk = true
 		g.Dead = e.deadCycles(q)
-		g.Candidates = append(g.Candidates, Candidate{ID: q.id, Limit: q.ceiling() + q.void})
+		g.Candidates = append(g.Candidates, Candidate{ID: q.id, Limit: q.ceiling()})
 	} else {
-		for _, q := range e.order {
-			if q.typ == Keep && q.wants() > 0 && len(g.Candidates) < maxCandidates {
+		for i := range e.order {
+			if q := e.turn(i); q.typ == Keep && q.wants() > 0 && len(g.Candidates) < maxCandidates {
 				g.Candidates = append(g.Candidates, Candidate{ID: q.id, Limit: saturate(q.ceiling(), q.void)})
 			}
 		}
@@ -267,22 +296,35 @@ func (l *lane) announce() {
 	l.version = e.version
 	e.send(e.cfg.Station, g)
 	l.timer.Stop()
-	l.timer = e.l.loop.After(l.refresh, l.onRefresh)
+	l.timer = e.l.loop.After(l.refresh, l.onTimer)
 }
 
-// refreshed extends the window, less and less often while nothing comes of it,
-// or makes room when the lane is wanted for the other kind of request.
-func (l *lane) refreshed() {
+// firstRefresh returns the time to the first refresh of a window.
+func (e *end) firstRefresh() time.Duration { return max(minRefresh, 2*e.cfg.PairTime()) }
+
+// timeout extends the window, less and less often while nothing comes of it, or
+// makes room when the lane is wanted for the other type of request. A window
+// that closes is closed again.
+//
+// Both ends must come to the same type: side 0 stays with one for longer, so that
+// side 1 tries both meanwhile.
+func (l *lane) timeout() {
 	e := l.e
-	if l.state == laneOpen && e.idleLane() == nil && e.measureWaits() {
-		e.keepTurn = false
-		l.close()
+	if l.state == laneClosing {
+		l.sendClose()
 		return
 	}
-	if l.state == laneBulk && l.bulk.next == 0 && e.idleLane() == nil && e.wanted() > e.keeping() {
-		e.keepTurn = true
-		l.close()
-		return
+	if e.idleLane() == nil && (e.cfg.Side == 1 || l.refresh > e.firstRefresh()) {
+		switch {
+		case l.typ == Keep && e.measureWaits():
+			e.keepTurn = false
+			l.close()
+			return
+		case l.typ == Measure && e.wanted() > e.keeping():
+			e.keepTurn = true
+			l.close()
+			return
+		}
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.cfg.PairTime()))
 	l.announce()
@@ -302,31 +344,30 @@ func (e *end) onReply(m *Reply) {
 		return
 	}
 	l := &e.lanes[m.Lane]
-	switch {
-	case l.state == laneOpen && m.Window == l.window:
+	if m.Window != l.window || l.state != laneOpen && l.state != laneClosing {
+		return
+	}
+	if m.Seq != 0 {
 		l.succeeded(m)
-	case m.Window == l.withdrawn:
-		e.expire(m.Seq, m.ID)
-		e.serve()
+	} else if l.state == laneClosing {
+		l.closed()
 	}
 }
 
 // succeeded takes the pair that a window brought.
 func (l *lane) succeeded(m *Reply) {
 	e := l.e
-	if m.Cycle < l.first || m.Cycle >= l.end {
+	if l.typ != Keep || m.Cycle < l.first || m.Cycle >= l.end {
 		return // not a cycle in which this end attempted
 	}
 	q := e.requests[m.ID]
 	if q == nil || q.typ != Keep || q.wants() == 0 {
-		l.withdrawn = l.window
 		l.release()
 		e.expire(m.Seq, m.ID)
 		e.serve()
 		return
 	}
-	l.delivered = l.window
-	if e.isVoided(m.Seq) {
+	if slices.Contains(e.voided, m.Seq) {
 		q.void++
 		e.version++
 		l.release()
@@ -334,6 +375,7 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	l.timer.Stop()
+	closing := l.state == laneClosing
 	l.state = laneHeld
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
@@ -343,16 +385,9 @@ func (l *lane) succeeded(m *Reply) {
 	e.l.handler.Pair(Pair{Link: e.cfg.ID, Request: q.id, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created})
 	if complete {
 		e.complete(q)
+	} else if closing {
+		e.trim() // another lane may have been opened for the pair
 	}
-}
-
-func (e *end) isVoided(seq uint64) bool {
-	for _, v := range e.voided {
-		if v == seq {
-			return true
-		}
-	}
-	return false
 }
 
 // deadCycles returns how long this end of a bulk window can not attempt after a
@@ -366,7 +401,7 @@ func (e *end) deadCycles(q *request) uint64 {
 			break
 		}
 	}
-	return max(1, uint64(math.Ceil(float64(t)/e.cfg.Cycles.Period)))
+	return uint64(float64(t)/e.cfg.Cycles.Period) + 1
 }
 
 // String names the lane in diagnostics.

@@ -20,7 +20,8 @@ import (
 const (
 	maxRequests = 4096 // requests that one end of a link holds
 	maxExpiring = 4096 // pairs whose expiry the peer has not confirmed
-	maxTries    = 6    // sends of Add, End and LinkExpire
+	maxTries    = 6    // sends of Add
+	maxOver     = 1024 // requests of the peer remembered when they are over
 	seqBase     = 1<<32 - 64
 )
 
@@ -29,7 +30,8 @@ type Config struct {
 	Name string // of the node, for diagnostics
 	Ends []EndConfig
 	// Retry is the first interval after which an unanswered message is sent
-	// again; it doubles with each try. 0 stands for 20 ms and two round trips.
+	// again; it doubles with each try, up to 64 times. 0 stands for 20 ms and two
+	// round trips.
 	Retry time.Duration
 }
 
@@ -170,9 +172,9 @@ func (l *Layer) Status() []Status {
 			Requests: len(e.order), Wanted: e.wanted(), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired}
 		for i := range e.lanes {
 			switch e.lanes[i].state {
-			case laneOpen, laneBulk:
+			case laneOpen:
 				s.Open++
-			case laneArming, laneHeld:
+			case laneArming, laneClosing, laneHeld:
 				s.Held++
 			}
 		}
@@ -306,13 +308,16 @@ func (l *Layer) stationEnd(link physical.LinkID, from qnet.NodeID) *end {
 
 // requestState is where a request stands.
 //
-//	    create          ADD_ACK(0)           END_ACK, or the last try
+//	    create          ADD_ACK(0)           END_ACK, or END of the peer
 //	---------> adding ------------> active         +----> (gone)
-//	             |                    | end        |
-//	             | ADD_ACK(code)      v            |
-//	             +---> (gone)       ending --------+
+//	             | |                  | end        |
+//	             | | not answered     v            |
+//	             | +-------------> ending ---------+
+//	             | ADD_ACK(code)
+//	             +---> (gone)
 //
-// At the peer a request is active from the ADD on.
+// At the peer a request is active from the ADD on. A complete request is gone at
+// once, at each end by itself, and the loss of the link is the end of all.
 type requestState uint8
 
 const (
@@ -323,22 +328,23 @@ const (
 
 // request is one request at one end.
 type request struct {
-	id       RequestID
-	typ      Type
-	state    requestState
-	pairs    uint64 // 0: until ended
-	purpose  uint64
-	tag      uint64
-	minF     float64
-	deadline qnet.Time
-	limit    uint64 // pairs that this end takes in all
-	got      uint64 // pairs handed up and not void
-	void     uint64 // pairs of this request that one end did not get
-	bases    physical.BasisSource
-	endCode  qnet.Code
-	tries    int
-	retry    event.Timer
-	expiry   event.Timer
+	id        RequestID
+	typ       Type
+	state     requestState
+	pairs     uint64 // 0: until ended
+	purpose   uint64
+	tag       uint64
+	minF      float64
+	deadline  qnet.Time
+	lastCycle uint64 // the same as both ends count it; 0 for none
+	limit     uint64 // pairs that this end takes in all
+	got       uint64 // pairs handed up and not void
+	void      uint64 // pairs of this request that one end did not get
+	bases     physical.BasisSource
+	endCode   qnet.Code
+	tries     int
+	retry     event.Timer
+	expiry    event.Timer
 }
 
 // ceiling returns the number of pairs that this end takes in all.
@@ -363,11 +369,14 @@ type end struct {
 	cfg      EndConfig
 	nextID   uint64
 	requests map[RequestID]*request
-	order    []*request // active ones, next to be served first
+	order    []*request // active ones, by id
+	first    int        // in order, the next to be served; the same at both ends
+	over     []RequestID
+	nOver    int
 	lanes    []lane
 	expiring []*expiring
 	voided   []uint64 // the latest pairs that the peer voided, oldest first
-	recent   [256]taken
+	recent   []taken
 	nRecent  int
 	wasDown  bool
 	version  uint64 // of what open lanes should offer
@@ -385,7 +394,8 @@ type taken struct {
 }
 
 func newEnd(l *Layer, cfg EndConfig) *end {
-	e := &end{l: l, cfg: cfg, nextID: seqBase, requests: make(map[RequestID]*request), lanes: make([]lane, cfg.Lanes)}
+	e := &end{l: l, cfg: cfg, nextID: seqBase, requests: make(map[RequestID]*request), lanes: make([]lane, cfg.Lanes),
+		recent: make([]taken, max(256, 64*cfg.Lanes))}
 	for i := range e.lanes {
 		e.lanes[i].init(e, uint32(i))
 	}
@@ -422,21 +432,37 @@ func (e *end) peerDown(error) {
 	}
 	e.wasDown = true
 	e.trace("down").Str("err", err.Error()).End()
+	peer := e.l.ep.Up(e.cfg.Peer)
+	if !peer {
+		for _, x := range e.expiring {
+			x.timer.Stop()
+		}
+		e.expiring = nil
+		e.over, e.nOver = e.over[:0], 0 // a peer that comes back may count anew
+	}
 	for _, id := range slices.Sorted(maps.Keys(e.requests)) {
-		if r := e.requests[id]; r != nil {
-			ending := r.state == reqEnding
+		r := e.requests[id]
+		if r == nil {
+			continue
+		}
+		ending := r.state == reqEnding
+		if peer {
+			e.endRequest(id, qnet.CodeOf(err)) // it may not know
+		} else {
 			e.drop(r)
-			if !ending {
-				e.l.handler.Ended(e.cfg.ID, id, err)
-			}
+		}
+		if !ending {
+			e.l.handler.Ended(e.cfg.ID, id, err)
 		}
 	}
-	for _, x := range e.expiring {
-		x.timer.Stop()
-	}
-	e.expiring, e.voided = nil, nil
-	for i := range e.lanes {
-		e.lanes[i].forget()
+	if !e.l.ep.Up(e.cfg.Station) {
+		e.voided = nil
+		clear(e.recent) // and so may a station
+		for i := range e.lanes {
+			if l := &e.lanes[i]; l.state == laneClosing {
+				l.release()
+			}
+		}
 	}
 	e.l.handler.LinkChange(e.cfg.ID, err)
 	if e.down() == nil {
@@ -482,7 +508,11 @@ func (e *end) create(r Request) (RequestID, error) {
 	}
 	q := &request{
 		id: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), typ: r.Type, pairs: r.Pairs, purpose: r.Purpose, tag: r.Tag,
-		minF: r.MinFidelity, deadline: r.Deadline, limit: r.Limit, bases: r.Bases,
+		minF: r.MinFidelity, deadline: qnet.Never, limit: r.Limit, bases: r.Bases,
+	}
+	if r.Deadline != qnet.Never {
+		q.lastCycle = e.cfg.Cycles.From(r.Deadline.Add(e.l.ahead()))
+		q.deadline = e.instant(q.lastCycle)
 	}
 	e.nextID++
 	e.requests[q.id] = q
@@ -506,21 +536,18 @@ func (e *end) timeout(q *request) {
 	}
 }
 
-func (e *end) deadlineCycle(t qnet.Time) uint64 {
-	if t == qnet.Never {
-		return 0
-	}
-	return e.cfg.Cycles.From(t.Add(e.l.ahead()))
+// instant returns when a cycle is, by the clock of the loop.
+func (e *end) instant(cycle uint64) qnet.Time {
+	return e.cfg.Cycles.Instant(cycle).Add(-e.l.ahead())
 }
 
 func (e *end) sendAdd(q *request) {
 	if q.tries >= maxTries {
-		e.drop(q)
-		e.l.handler.Ended(e.cfg.ID, q.id, qnet.Errorf(qnet.ErrTimeout, "link %s: %s did not answer a request", e.cfg.Name, e.cfg.PeerName))
+		e.abort(q, qnet.Errorf(qnet.ErrTimeout, "link %s: %s did not answer a request", e.cfg.Name, e.cfg.PeerName))
 		return
 	}
 	e.send(e.cfg.Peer, &Add{Link: e.cfg.ID, ID: q.id, Kind: q.typ, Pairs: q.pairs, Purpose: q.purpose, Tag: q.tag,
-		MinFidelity: q.minF, Deadline: e.deadlineCycle(q.deadline)})
+		MinFidelity: q.minF, Deadline: q.lastCycle})
 	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendAdd(q) })
 	q.tries++
 }
@@ -537,13 +564,19 @@ func (e *end) onAdd(m *Add) {
 		e.send(e.cfg.Peer, &ack)
 		return
 	}
+	if slices.Contains(e.over, m.ID) {
+		e.send(e.cfg.Peer, &ack) // a late copy
+		return
+	}
 	deadline := qnet.Never
 	if m.Deadline != 0 {
-		deadline = e.cfg.Cycles.Instant(m.Deadline).Add(-e.l.ahead())
+		deadline = e.instant(m.Deadline)
 	}
 	var limit uint64
 	var err error
 	switch {
+	case e.wasDown:
+		err = qnet.ErrUnavail
 	case len(e.requests) >= maxRequests:
 		err = qnet.ErrBusy
 	case m.MinFidelity > e.cfg.Fidelity:
@@ -585,8 +618,25 @@ func (e *end) activate(q *request) {
 	q.state = reqActive
 	e.version++
 	e.trace("active").Uint("request", uint64(q.id)).Str("type", q.typ.String()).Uint("pairs", q.pairs).End()
-	e.order = append(e.order, q)
+	i, _ := e.position(q.id)
+	e.order = slices.Insert(e.order, i, q)
+	if i < e.first {
+		e.first++
+	}
 	e.serve()
+}
+
+// position returns where in order a request is, or would be.
+func (e *end) position(id RequestID) (int, bool) {
+	return slices.BinarySearchFunc(e.order, id, func(q *request, id RequestID) int { return cmp.Compare(q.id, id) })
+}
+
+// turn returns the request that is served after i others.
+func (e *end) turn(i int) *request {
+	if i += e.first; i >= len(e.order) {
+		i -= len(e.order)
+	}
+	return e.order[i]
 }
 
 func (e *end) setLimit(id RequestID, limit uint64) {
@@ -619,11 +669,13 @@ func (e *end) endRequest(id RequestID, code qnet.Code) {
 	e.sendEnd(q)
 }
 
+// abort ends a request at both ends and tells the layer above why.
+func (e *end) abort(q *request, err error) {
+	e.endRequest(q.id, qnet.CodeOf(err))
+	e.l.handler.Ended(e.cfg.ID, q.id, err)
+}
+
 func (e *end) sendEnd(q *request) {
-	if q.tries >= maxTries {
-		e.drop(q)
-		return
-	}
 	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.id, Code: q.endCode})
 	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendEnd(q) })
 	q.tries++
@@ -633,6 +685,7 @@ func (e *end) onEnd(m *End) {
 	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
 	q := e.requests[m.ID]
 	if q == nil {
+		e.isOver(m.ID) // its ADD may be on the way
 		return
 	}
 	ending := q.state == reqEnding
@@ -650,13 +703,19 @@ func (e *end) onEndAck(m *EndAck) {
 
 // deactivate takes a request out of service.
 func (e *end) deactivate(q *request) {
-	if i := slices.Index(e.order, q); i >= 0 {
+	if i, ok := e.position(q.id); ok {
 		e.order = slices.Delete(e.order, i, i+1)
+		if i < e.first {
+			e.first--
+		}
+		if e.first == len(e.order) {
+			e.first = 0
+		}
 		e.version++
 	}
 	for i := range e.lanes {
-		if e.lanes[i].bulk.q == q {
-			e.lanes[i].close()
+		if l := &e.lanes[i]; l.bulk.q == q {
+			l.abandon()
 		}
 	}
 	e.trim()
@@ -669,25 +728,40 @@ func (e *end) drop(q *request) {
 	q.expiry.Stop()
 	if e.requests[q.id] == q {
 		delete(e.requests, q.id)
+		e.isOver(q.id)
 		e.trace("drop").Uint("request", uint64(q.id)).Uint("got", q.got).End()
 	}
 	e.deactivate(q)
 }
 
-// took counts pairs handed up, completes a request and puts it behind the
-// others.
+// isOver remembers that a request of the peer is over, lest a late copy of its
+// ADD bring it back.
+func (e *end) isOver(id RequestID) {
+	if int(id&1) == e.cfg.Side {
+		return
+	}
+	if len(e.over) < maxOver {
+		e.over = append(e.over, id)
+		return
+	}
+	e.over[e.nOver%maxOver] = id
+	e.nOver++
+}
+
+// took counts pairs handed up, completes a request and gives the turn to the
+// next.
 func (e *end) took(q *request, n uint64) (complete bool) {
 	q.got += n
 	e.pairs += n
-	if i := slices.Index(e.order, q); i >= 0 && len(e.order) > 1 {
-		copy(e.order[i:], e.order[i+1:])
-		e.order[len(e.order)-1] = q
+	if i, ok := e.position(q.id); ok {
+		e.first = (i + 1) % len(e.order)
 	}
 	return q.pairs > 0 && q.got >= q.pairs
 }
 
 // untake takes a pair back that the peer voided, so that its request gets
-// another. It returns the request, 0 if the pair was never handed up.
+// another; a request that is complete already can not, and ends at the peer. It
+// returns the request, 0 if the pair was never handed up.
 func (e *end) untake(seq uint64) RequestID {
 	for i := range e.recent {
 		if t := &e.recent[i]; t.seq == seq && t.id != 0 {
@@ -695,6 +769,10 @@ func (e *end) untake(seq uint64) RequestID {
 				q.got--
 				q.void++
 				e.version++
+			} else {
+				q = &request{id: t.id, state: reqEnding, endCode: qnet.ErrCancelled}
+				e.requests[t.id] = q
+				e.sendEnd(q)
 			}
 			id := t.id
 			*t = taken{}
@@ -744,22 +822,17 @@ func (e *end) expire(seq uint64, id RequestID) {
 		q.void++
 		e.version++
 	}
-	if len(e.expiring) >= maxExpiring || slices.ContainsFunc(e.expiring, func(x *expiring) bool { return x.first <= seq && seq < x.end }) {
-		return // the peer's half meets its fate in the layer above
-	}
 	e.expired++
 	e.trace("expire").Uint("seq", seq).End()
-	x := &expiring{first: seq, end: seq + 1}
-	e.expiring = append(e.expiring, x)
-	e.sendExpire(x)
+	if !e.wasDown && len(e.expiring) < maxExpiring { // otherwise the peer's half meets its fate in the layer above
+		x := &expiring{first: seq, end: seq + 1}
+		e.expiring = append(e.expiring, x)
+		e.sendExpire(x)
+	}
 	e.l.handler.Expired(e.cfg.ID, id, seq, false)
 }
 
 func (e *end) sendExpire(x *expiring) {
-	if x.tries >= maxTries {
-		e.removeExpiring(x.first, x.end)
-		return
-	}
 	e.send(e.cfg.Peer, &LinkExpire{Link: e.cfg.ID, First: x.first, End: x.end})
 	x.timer = e.l.loop.After(e.retryAfter(x.tries), func() { e.sendExpire(x) })
 	x.tries++

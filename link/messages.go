@@ -125,7 +125,7 @@ type Gen struct {
 
 func (*Gen) Type() wire.Type { return 0x14 }
 func (*Gen) Doc() string {
-	return "Tells the station that a lane attempts in a window of cycles, and for which requests, first choice first. Sent again to extend the window or to change the requests; without requests it closes the window."
+	return "Tells the station that a lane attempts in a window of cycles, and for which requests, first choice first. Sent again to extend the window or to change the requests; without requests it closes the window, which Reply confirms."
 }
 
 // Fields visits the fields.
@@ -156,7 +156,7 @@ type Reply struct {
 
 func (*Reply) Type() wire.Type { return 0x15 }
 func (*Reply) Doc() string {
-	return "Announces the success of a window. Sent again when a Gen shows that it was lost."
+	return "Announces the success of a window, or that it was closed without one. Sent again when a Gen shows that it was lost."
 }
 
 // Fields visits the fields.
@@ -165,7 +165,7 @@ func (m *Reply) Fields(c *wire.Codec) {
 	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the receiving end")
 	c.Uvarint("window", &m.Window, "window of the receiving end")
 	idField(c, &m.ID)
-	c.Uvarint("seq", &m.Seq, "number of the pair on the link")
+	c.Uvarint("seq", &m.Seq, "number of the pair on the link; 0: closed without success")
 	c.Uvarint("cycle", &m.Cycle, "attempt cycle of the success")
 	wire.Uint(c, "label", &m.Label, 4, "Bell state, two bits xz")
 }

@@ -64,9 +64,10 @@ type StationConfig struct {
 //	                <--------------------------
 //	                   request no longer wanted
 //
-// and a closing GEN or the death of its node ends it anywhere. A window that is
-// done is remembered, with its REPLY, until the lane's next window: a GEN that
-// extends it shows that the REPLY was lost.
+// and a closing GEN or the death of its node ends it anywhere; one that measures
+// is done when its match is. A window that is done is remembered, with its REPLY,
+// until the lane's next window: a GEN that extends or closes it shows that the
+// REPLY was lost.
 type Station struct {
 	cfg     StationConfig
 	her     Heralder
@@ -78,18 +79,35 @@ type Station struct {
 	nextSeq uint64
 	counts  map[RequestID]*count
 	stamp   uint64 // of the latest use of a count
+	turn    uint64 // of the request that was matched last
 }
 
 type stationSide struct {
 	lanes  []*window // by lane; nil where there was never a window
 	open   []*window // unmatched, oldest first
 	limits map[RequestID]uint64
+	most   int // limits to hold before those that matter no more are forgotten
+}
+
+// prune forgets the limits of requests that no window is for.
+func (sd *stationSide) prune() {
+	wanted := make(map[RequestID]bool)
+	for _, w := range sd.lanes {
+		if w != nil && !w.done {
+			for _, id := range w.ids {
+				wanted[id] = true
+			}
+		}
+	}
+	maps.DeleteFunc(sd.limits, func(id RequestID, _ uint64) bool { return !wanted[id] })
+	sd.most = maxCounts + 2*len(sd.limits)
 }
 
 // count is the number of pairs that a request has had.
 type count struct {
 	pairs   uint64
 	pending uint64 // matches that may bring one more, or in bulk the rest
+	turn    uint64 // grows with each match; the least is served first, and none is owed more
 	used    uint64 // stamp
 }
 
@@ -104,7 +122,7 @@ type window struct {
 	ids        []RequestID // candidates, first choice first
 	match      *match
 	done       bool
-	reply      Reply  // of a window that is done
+	reply      Reply  // what came of it; Seq is 0 before, and for nothing
 	frames     frames // of a bulk window
 }
 
@@ -127,7 +145,7 @@ func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event
 	s := &Station{cfg: cfg, her: her, ep: ep, loop: loop, tr: tr,
 		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), nextSeq: seqBase, counts: make(map[RequestID]*count)}
 	for i := range s.sides {
-		s.sides[i].limits = make(map[RequestID]uint64)
+		s.sides[i].limits, s.sides[i].most = make(map[RequestID]uint64), maxCounts
 	}
 	ep.Handle(wire.ServiceLink, (*stationReceiver)(s))
 	her.OnArm(s.armed)
@@ -167,12 +185,14 @@ func (r *stationReceiver) PeerDown(peer qnet.NodeID, _ error) {
 		side := &s.sides[i]
 		for lane, w := range side.lanes {
 			if w != nil {
-				s.closeWindow(w)
+				s.forget(w)
 				side.lanes[lane] = nil
 			}
 		}
-		clear(side.limits)
-		s.matchOpen()
+		// That is the end of all requests, and the node may number anew.
+		clear(s.sides[0].limits)
+		clear(s.sides[1].limits)
+		clear(s.counts)
 	}
 }
 
@@ -218,10 +238,11 @@ func (s *Station) window(side int, m *Gen) *window {
 	case m.Window < w.number:
 		return nil
 	default:
-		s.closeWindow(w)
+		s.forget(w)
 	}
 	ids := w.ids[:0]
-	*w = window{side: side, lane: m.Lane, number: m.Window, first: m.First, bulk: m.Bulk, ids: ids}
+	*w = window{side: side, lane: m.Lane, number: m.Window, first: m.First, bulk: m.Bulk, ids: ids,
+		reply: Reply{Link: m.Link, Lane: m.Lane, Window: m.Window}}
 	sd.open = append(sd.open, w)
 	return w
 }
@@ -234,32 +255,29 @@ func (s *Station) onGen(side int, m *Gen) {
 	if w == nil || w.bulk != m.Bulk {
 		return
 	}
+	closing := len(m.Candidates) == 0
+	if closing && !w.done {
+		s.stop(w)
+		s.matchOpen()
+	}
 	if w.done {
-		if w.bulk {
-			if len(m.Candidates) == 0 {
-				w.frames.reset()
-			}
-			return // the frames repeat themselves
-		}
-		if w.reply.Seq != 0 {
-			s.send(side, &w.reply) // it was lost
+		if closing || w.reply.Seq != 0 { // otherwise the frames repeat themselves
+			s.send(side, &w.reply)
 		}
 		return
 	}
-	if len(m.Candidates) == 0 {
-		s.closeWindow(w)
-		s.matchOpen()
-		return
+	if m.First+m.Count < w.end {
+		return // overtaken by a newer one
 	}
 	w.end, w.dead = m.First+m.Count, m.Dead
 	w.ids = w.ids[:0]
 	sd := &s.sides[side]
 	for _, c := range m.Candidates {
 		w.ids = append(w.ids, c.ID)
-		if _, ok := sd.limits[c.ID]; !ok && len(sd.limits) >= maxCounts {
-			clear(sd.limits) // every GEN brings the limits that matter back
-		}
 		sd.limits[c.ID] = c.Limit
+	}
+	if len(sd.limits) > sd.most {
+		sd.prune()
 	}
 	s.review()
 	s.matchOpen()
@@ -317,14 +335,7 @@ func (s *Station) matchOne(a *window) bool {
 		if !ok {
 			continue
 		}
-		for _, id := range a.ids {
-			if !slices.Contains(b.ids, id) {
-				continue
-			}
-			c := s.countOf(id)
-			if c.pairs+c.pending >= s.limit(id) || a.bulk && c.pending > 0 {
-				continue
-			}
+		if id, c := s.common(a, b); c != nil {
 			s.join(a, b, id, c, max(fromA, fromB))
 			return true
 		}
@@ -332,12 +343,32 @@ func (s *Station) matchOne(a *window) bool {
 	return false
 }
 
+// common returns the request that two windows are to serve, and its count: of
+// those that both have and that have not got all their pairs, the one whose turn
+// comes first, of several a's first choice. The count is nil if there is none.
+func (s *Station) common(a, b *window) (best RequestID, first *count) {
+	for _, id := range a.ids {
+		if !slices.Contains(b.ids, id) {
+			continue
+		}
+		c := s.countOf(id)
+		if c.pairs+c.pending >= s.limit(id) || a.bulk && c.pending > 0 {
+			continue
+		}
+		c.turn = max(c.turn, s.turn)
+		if first == nil || c.turn < first.turn {
+			best, first = id, c
+		}
+	}
+	return best, first
+}
+
 func (s *Station) countOf(id RequestID) *count {
 	s.stamp++
 	c := s.counts[id]
 	if c == nil {
 		if len(s.counts) >= maxCounts {
-			s.evictCount()
+			s.evictCounts()
 		}
 		c = new(count)
 		s.counts[id] = c
@@ -346,20 +377,19 @@ func (s *Station) countOf(id RequestID) *count {
 	return c
 }
 
-// evictCount forgets the request that was used longest ago and has no match.
-func (s *Station) evictCount() {
-	oldest, stamp := RequestID(0), s.stamp+1
-	for _, id := range slices.Sorted(maps.Keys(s.counts)) {
-		if c := s.counts[id]; c.pending == 0 && c.used < stamp {
-			oldest, stamp = id, c.used
-		}
-	}
-	delete(s.counts, oldest)
+// evictCounts forgets the requests that have no match and were not used for
+// long.
+func (s *Station) evictCounts() {
+	maps.DeleteFunc(s.counts, func(_ RequestID, c *count) bool {
+		return c.pending == 0 && s.stamp-c.used > maxCounts/2
+	})
 }
 
 func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 	m := &match{s: s, w: [2]*window{a, b}, id: id, count: c, bulk: a.bulk}
-	m.count.pending++
+	c.pending++
+	s.turn = c.turn
+	c.turn++
 	m.fire = m.succeed
 	if m.bulk {
 		m.fire = m.produce
@@ -369,10 +399,13 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 		sd := &s.sides[i]
 		sd.open = slices.Delete(sd.open, slices.Index(sd.open, w), slices.Index(sd.open, w)+1)
 	}
-	start := max(a.first, b.first, s.cfg.Cycles.From(armed))
+	start := max(a.first, b.first, s.cfg.Cycles.From(armed), s.current())
 	m.cycle = start + s.her.Attempts(s.rng) - 1
 	s.schedule(m)
 }
+
+// current returns the first cycle whose photons have not passed the station.
+func (s *Station) current() uint64 { return s.cfg.Cycles.From(s.loop.Now().Add(-s.cfg.Delay)) }
 
 // schedule sets the timer of the next success if the windows reach that far.
 func (s *Station) schedule(m *match) {
@@ -387,13 +420,11 @@ func (s *Station) schedule(m *match) {
 }
 
 // unmatch takes a match apart; its windows wait for another. Attempts have no
-// memory, so the next match starts with the current cycle.
+// memory: the next match starts with the current cycle, as each does.
 func (s *Station) unmatch(m *match) {
 	m.timer.Stop()
-	now := s.cfg.Cycles.From(s.loop.Now().Add(-s.cfg.Delay))
 	for i, w := range m.w {
 		w.match = nil
-		w.first = max(w.first, now)
 		if m.bulk {
 			s.finish(w, m.id)
 		} else {
@@ -403,19 +434,28 @@ func (s *Station) unmatch(m *match) {
 	m.count.pending--
 }
 
-// closeWindow ends a window for good; its partner waits for another, or, in
-// bulk, is told that no more comes.
-func (s *Station) closeWindow(w *window) {
-	if m := w.match; m != nil {
-		s.unmatch(m)
+// stop ends a window; its partner waits for another, or, in bulk, is told that
+// no more comes.
+func (s *Station) stop(w *window) {
+	if w.match != nil {
+		s.unmatch(w.match)
 	}
-	if !w.done {
-		sd := &s.sides[w.side]
-		if i := slices.Index(sd.open, w); i >= 0 {
-			sd.open = slices.Delete(sd.open, i, i+1)
-		}
+	if w.done {
+		return
 	}
 	w.done = true
+	sd := &s.sides[w.side]
+	if i := slices.Index(sd.open, w); i >= 0 {
+		sd.open = slices.Delete(sd.open, i, i+1)
+	}
+	if w.bulk {
+		s.finish(w, 0)
+	}
+}
+
+// forget ends a window that its node does not ask about any more.
+func (s *Station) forget(w *window) {
+	s.stop(w)
 	w.frames.reset()
 }
 
@@ -430,6 +470,7 @@ func (m *match) succeed() {
 	label, ok := s.her.Herald(lanes, m.cycle)
 	if !ok { // a node took its qubit back; its GEN is on the way
 		s.unmatch(m)
+		s.matchOpen()
 		return
 	}
 	m.count.pairs++

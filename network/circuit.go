@@ -239,6 +239,9 @@ func (h *hop) message(b []byte) error {
 		}
 		h.stream.Close(qnet.OK)
 		h.stream = nil
+		if m.Code == qnet.OK {
+			m.Code = qnet.ErrPeerClosed
+		}
 		c.fail(qnet.Errorf(m.Code, "%s", m.Text))
 	case (*Forward)(nil).Type():
 		var m Forward

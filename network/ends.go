@@ -122,6 +122,9 @@ func (c *Circuit) finish(r *endRequest) {
 	if c.IsHead() {
 		c.down.send(&Complete{Request: r.ID})
 	}
+	if !c.wanted() {
+		c.hops()[0].settle() // no pair received so far is anybody's
+	}
 	c.updateLimits()
 }
 
@@ -197,14 +200,14 @@ func (r *endRequest) draw(l *Layer) uint8 {
 }
 
 func (c *Circuit) measuredHalf(t *transit, r physical.Result) {
+	if r.Err != nil {
+		c.free(t.qubit) // the measurement has not
+	}
 	if t.void || c.state != circuitUp {
 		return
 	}
-	if r.Err != nil {
-		c.trace("measurement failed").Str("err", r.Err.Error()).End()
-		c.void(t)
-		c.hops()[0].discard(t.seq)
-		c.updateLimits()
+	if r.Err != nil { // and the other end may have delivered the pair by now
+		c.fail(qnet.Errorf(qnet.CodeOf(r.Err), "circuit lost at %s: %v", c.l.name, r.Err))
 		return
 	}
 	t.bit, t.done, t.doneAt = r.Bit, true, r.At
@@ -217,7 +220,7 @@ func (c *Circuit) measuredHalf(t *transit, r physical.Result) {
 func (c *Circuit) endTrack(h *hop, m Track) error {
 	t := c.transit[m.Link]
 	if t == nil {
-		if _, gone := h.discarded.take(m.Link); gone {
+		if h.gone(m.Link) {
 			h.expireTrack(m)
 			return nil
 		}

@@ -84,6 +84,19 @@ func (g *graph) swapped(path []qnet.NodeID) bell {
 	return b
 }
 
+// patience returns how long a half waits for a partner at most when its node has
+// no cut-off: so long that one that still comes is as good as impossible.
+func (g *graph) patience(path []qnet.NodeID) time.Duration {
+	const many = 50 // e^-50 of all waiting times are longer
+	var slowest, delay time.Duration
+	for i := 1; i < len(path); i++ {
+		k := g.link(path[i-1], path[i])
+		slowest = max(slowest, k.PairTime)
+		delay += k.Delay
+	}
+	return max(200*time.Millisecond, many*(slowest+2*delay))
+}
+
 // estimate returns what a path is expected to deliver to ends that keep their
 // halves: each node between waits for the slower of its links, exponentially
 // distributed, and the ends wait for all of it.

@@ -49,12 +49,14 @@ func (r *records[T]) take(seq uint64) (T, bool) {
 	return v, ok
 }
 
-// drain removes all records and calls f for each in order of insertion.
+// drain removes all records and calls f, which may put some back, for each in
+// order of insertion.
 func (r *records[T]) drain(f func(seq uint64, v T)) {
-	for _, s := range r.order {
+	order := r.order
+	r.order = nil
+	for _, s := range order {
 		if v, ok := r.take(s); ok && f != nil {
 			f(s, v)
 		}
 	}
-	r.order = r.order[:0]
 }

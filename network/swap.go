@@ -13,8 +13,9 @@ import (
 // swapPair joins a new half with the oldest that waits on the other side, or
 // makes it wait. It waits for no message.
 func (c *Circuit) swapPair(h *hop, p link.Pair) {
-	if len(c.active) == 0 { // nobody wants it any more
+	if !c.wanted() {
 		c.free(p.Qubit)
+		h.discard(p.Seq)
 		c.updateLimits()
 		return
 	}
@@ -35,7 +36,12 @@ func (c *Circuit) swapPair(h *hop, p link.Pair) {
 }
 
 // armCutOff limits the wait of a half: to the node's cut-off, or, where there is
-// none, for as long as no other circuit wants the memory that it occupies.
+// none, for as long as no other circuit wants the memory that it occupies, and
+// to the circuit's patience.
+//
+// A half that nothing comes for is not idle only. Where REPLYs have overtaken each
+// other, two chains may have been joined crosswise, each of which waits for a
+// pair at the end that the other has reached, and neither end takes more.
 func (c *Circuit) armCutOff(h *hop, w *half) {
 	if d := c.l.cfg.CutOff; d > 0 {
 		w.timer = c.l.loop.At(w.created.Add(d-c.l.ahead()), func() { c.cutOff(h, w) })
@@ -43,7 +49,7 @@ func (c *Circuit) armCutOff(h *hop, w *half) {
 	}
 	grace := max(50*time.Millisecond, 4*max(c.up.link.PairTime, c.down.link.PairTime))
 	w.timer = c.l.loop.After(grace, func() {
-		if c.l.links.Contended(h.link.ID, h.request) {
+		if c.l.links.Contended(h.link.ID, h.request) || c.l.dev.Now().Sub(w.created) > c.patience {
 			c.cutOff(h, w)
 		} else {
 			c.armCutOff(h, w)
@@ -67,7 +73,11 @@ func (c *Circuit) cutOff(h *hop, w *half) {
 // swapDone records the outcome of a Bell-state measurement, for the TRACK of
 // each direction.
 func (c *Circuit) swapDone(u, d *half, r physical.Result) {
-	if c.state != circuitUp || len(c.active) == 0 {
+	if r.Err != nil { // then it has not freed them
+		c.free(u.qubit)
+		c.free(d.qubit)
+	}
+	if c.state != circuitUp || c.up.isSettled(u.seq) {
 		return
 	}
 	if r.Err != nil {
@@ -100,7 +110,7 @@ var errTooManyTracks = errors.New("too many TRACKs wait for pairs")
 func (c *Circuit) relayTrack(h *hop, t Track) error {
 	r, ok := h.swapped.take(t.Link)
 	if !ok {
-		if _, gone := h.discarded.take(t.Link); gone || len(c.active) == 0 {
+		if h.gone(t.Link) {
 			h.expireTrack(t)
 			return nil
 		}
@@ -142,9 +152,9 @@ func (c *Circuit) completed(m *Complete) {
 		return
 	}
 	c.active = slices.Delete(c.active, i, i+1)
-	if len(c.active) == 0 {
-		c.up.flush()
-		c.down.flush()
+	if !c.wanted() {
+		c.up.settle()
+		c.down.settle()
 	}
 	c.down.send(m)
 	c.updateLimits()

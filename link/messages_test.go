@@ -1,0 +1,72 @@
+package link_test
+
+import (
+	"testing"
+
+	"qstack/link"
+	"qstack/qnet"
+	"qstack/qnet/wire"
+	"qstack/qnet/wire/wiretest"
+)
+
+// samples returns messages of every type with every field set, to values around
+// 2³² where they count from there.
+func samples() []wire.Message {
+	const id = link.RequestID(seqBase<<1 | 1)
+	return []wire.Message{
+		&link.Add{Link: 3, ID: id, Kind: link.Measure, Pairs: 1000, Purpose: seqBase + 1, Tag: 7, MinFidelity: 0.9375, Deadline: cycleBase + 5000},
+		&link.AddAck{Link: 3, ID: id, Code: qnet.ErrFidelity},
+		&link.End{Link: 3, ID: id, Code: qnet.ErrCancelled},
+		&link.EndAck{Link: 3, ID: id},
+		&link.Gen{Link: 3, Lane: 63, Window: windowBase + 20, First: cycleBase + 9000, Count: 60000, Dead: 340, Bulk: true,
+			Candidates: []link.Candidate{{ID: id, Limit: 500}}},
+		&link.Gen{Link: 3, Lane: 2, Window: windowBase + 21, First: cycleBase + 9001, Count: 60001,
+			Candidates: []link.Candidate{{ID: id, Limit: 1 << 61}, {ID: id + 1, Limit: 6}}},
+		&link.Reply{Link: 3, Lane: 63, Window: windowBase + 20, ID: id, Seq: seqBase + 70, Cycle: cycleBase + 9004, Label: qnet.PsiMinus},
+		&link.LinkExpire{Link: 3, First: seqBase + 63, End: seqBase + 65},
+		&link.LinkExpireAck{Link: 3, First: seqBase + 63, End: seqBase + 65},
+		&link.BulkReply{Link: 3, Lane: 5, Window: windowBase + 2, ID: id, Index: 40, Seq: seqBase + 60, Cycle: cycleBase + 77,
+			Steps: []uint64{0, 300, 70000, 1, 2}, Labels: []byte{0b11100100, 0b10}, Done: true},
+		&link.BulkAck{Link: 3, Lane: 5, Window: windowBase + 2, Next: 46},
+	}
+}
+
+func TestGolden(t *testing.T)    { wiretest.Golden(t, "testdata", samples()...) }
+func TestRoundTrip(t *testing.T) { wiretest.RoundTrip(t, samples()...) }
+func FuzzMessages(f *testing.F)  { wiretest.Fuzz(f, samples()...) }
+
+// Every type that the package lists has a sample, and the other way round.
+func TestSamplesComplete(t *testing.T) {
+	types := make(map[wire.Type]bool)
+	for _, m := range samples() {
+		types[m.Type()] = true
+	}
+	for _, m := range link.Messages() {
+		if !types[m.Type()] {
+			t.Errorf("no sample of %s", wire.Name(m))
+		}
+		if s := m.Type().Service(); s != wire.ServiceLink {
+			t.Errorf("%s is of service %v", wire.Name(m), s)
+		}
+	}
+	if len(types) != len(link.Messages()) {
+		t.Errorf("%d types have samples, %d are listed", len(types), len(link.Messages()))
+	}
+}
+
+// A frame holds labels for its pairs and no more, and a range is not empty.
+func TestMessagesRejected(t *testing.T) {
+	for _, m := range []wire.Message{
+		&link.BulkReply{Steps: []uint64{1, 2, 3, 4, 5}, Labels: []byte{0}},
+		&link.BulkReply{Labels: []byte{0}},
+		&link.LinkExpire{First: 7, End: 7},
+		&link.LinkExpire{First: 7, End: 6},
+		&link.LinkExpire{First: 7, End: 7000},
+		&link.Reply{Label: 4},
+		&link.Gen{Lane: 1 << 12},
+	} {
+		if err := wire.Parse(wire.Append(nil, m), m); err == nil {
+			t.Errorf("%s %+v is accepted", wire.Name(m), m)
+		}
+	}
+}

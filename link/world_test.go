@@ -1,0 +1,303 @@
+package link_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/physical"
+	"qstack/physical/fabric"
+	"qstack/physical/herald"
+	"qstack/qnet"
+	"qstack/qnet/control"
+	"qstack/qnet/event"
+)
+
+// worldConfig describes one link in the emulated world.
+type worldConfig struct {
+	seed        uint64
+	probability float64
+	fidelity    float64 // 1 unless given
+	period      float64 // 1000 ns unless given
+	lanes       int     // 1 unless given
+	length      float64 // metres
+	spec        physical.Spec
+	hazards     control.LinkConfig
+}
+
+// world is two nodes with a link between them, over the fabric, in virtual time.
+type world struct {
+	t       *testing.T
+	cfg     worldConfig
+	loop    *event.Virtual
+	net     *control.Network
+	fabric  *fabric.Fabric
+	station *link.Station
+	ends    [2]*end
+	half    time.Duration
+	cycles  physical.Cycles
+	rng     *rand.Rand // of the test's own choices
+}
+
+func newWorld(t *testing.T, cfg worldConfig) *world {
+	t.Helper()
+	if cfg.fidelity == 0 {
+		cfg.fidelity = 1
+	}
+	if cfg.period == 0 {
+		cfg.period = 1000
+	}
+	cfg.lanes = max(cfg.lanes, 1)
+	loop := event.NewVirtual()
+	t.Cleanup(func() { loop.Close() })
+	w := &world{t: t, cfg: cfg, loop: loop, cycles: physical.Cycles{Period: cfg.period}, rng: rand.New(rand.NewPCG(cfg.seed, 2))}
+	fc := fabric.Config{Seed: cfg.seed}
+	for id := alice; id <= bob; id++ {
+		sp := cfg.spec
+		sp.Lanes = map[physical.LinkID]int{theLink: cfg.lanes}
+		fc.Nodes = append(fc.Nodes, fabric.NodeConfig{ID: id, Name: names[id], Spec: sp})
+	}
+	model := herald.Ideal{Probability: cfg.probability, Fidelity: cfg.fidelity, PeriodNS: cfg.period}
+	fc.Links = []fabric.LinkConfig{{ID: theLink, A: alice, B: bob, LanesA: cfg.lanes, LanesB: cfg.lanes, Model: model, Length: cfg.length}}
+	var err error
+	if w.fabric, err = fabric.New(fc, loop, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.half = w.fabric.Link(theLink).HalfDelay()
+	w.net = control.NewNetwork(control.Config{Loop: loop, Seed: cfg.seed, Names: map[qnet.NodeID]string{alice: "alice", bob: "bob", station: "station"}})
+	w.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Seed: cfg.seed, Ends: [2]qnet.NodeID{alice, bob}, Cycles: w.cycles, Delay: w.half},
+		w.fabric.Link(theLink), w.net.Endpoint(station, nil), loop, nil)
+	for side := range w.ends {
+		id := alice + qnet.NodeID(side)
+		e := &end{w: w, side: side, dev: w.fabric.Device(id), requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
+		e.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
+			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
+			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Probability: cfg.probability, Fidelity: cfg.fidelity}}},
+			e.dev, w.net.Endpoint(id, nil), loop, nil)
+		e.layer.Handle(e)
+		w.ends[side] = e
+	}
+	h := cfg.hazards
+	h.Delay = w.half
+	for _, err := range []error{w.net.Connect(alice, station, h), w.net.Connect(bob, station, h)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Delay = 2 * w.half
+	if err := w.net.Connect(alice, bob, h); err != nil {
+		t.Fatal(err)
+	}
+	w.run(0)
+	return w
+}
+
+func (w *world) run(d time.Duration) {
+	w.t.Helper()
+	if err := w.loop.RunFor(d); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// runUntil runs until ok, for at most d.
+func (w *world) runUntil(d time.Duration, ok func() bool) {
+	w.t.Helper()
+	for end := w.loop.Now().Add(d); !ok(); w.run(10 * time.Millisecond) {
+		if w.loop.Now() >= end {
+			w.t.Fatalf("not done after %v: %+v", d, []any{w.ends[0].layer.Status(), w.ends[1].layer.Status()})
+		}
+	}
+}
+
+// ended reports whether a request has ended at both ends.
+func (w *world) ended(id link.RequestID) bool {
+	for _, e := range w.ends {
+		if c := e.requests[id]; c == nil || !c.ended {
+			return false
+		}
+	}
+	return true
+}
+
+// rest checks that nothing is left when all pairs have been freed.
+func (w *world) rest() {
+	w.t.Helper()
+	for _, e := range w.ends {
+		if err := e.layer.Idle(); err != nil {
+			w.t.Error(err)
+		}
+	}
+	if err := w.station.Idle(); err != nil {
+		w.t.Error(err)
+	}
+	if l := w.fabric.Ledger(); len(l) > 0 {
+		w.t.Errorf("%d qubits left, the first: %v", len(l), l[0])
+	}
+	if n := w.net.InFlight(); n > 0 {
+		w.t.Errorf("%d messages under way", n)
+	}
+}
+
+// end is one end of the link with the layer above.
+type end struct {
+	w        *world
+	side     int
+	layer    *link.Layer
+	dev      physical.Device
+	requests map[link.RequestID]*client
+	held     map[uint64]link.Pair
+	bases    physical.BasisSource
+	grant    uint64                    // limit for requests of the peer; 0 for none
+	onPair   func(e *end, p link.Pair) // frees the qubit at once unless given
+	refuse   error
+}
+
+// client is what one end was told of a request.
+type client struct {
+	limit    uint64
+	pairs    []link.Pair // kept, less those that expired
+	measured []link.Measured
+	most     uint64 // pairs at any one time
+	ended    bool
+	err      error
+}
+
+func (e *end) create(r link.Request) link.RequestID {
+	e.w.t.Helper()
+	id, err := e.layer.Create(theLink, r)
+	if err != nil {
+		e.w.t.Fatal(err)
+	}
+	e.requests[id] = &client{limit: r.Limit}
+	return id
+}
+
+// keep asks for kept pairs.
+func (e *end) keep(pairs uint64) link.RequestID {
+	e.w.t.Helper()
+	return e.create(link.Request{Pairs: pairs, Deadline: qnet.Never, Limit: 1 << 40})
+}
+
+func (e *end) Requested(_ physical.LinkID, id link.RequestID, typ link.Type, pairs, purpose, tag uint64) (uint64, error) {
+	if e.refuse != nil {
+		return 0, e.refuse
+	}
+	if c := e.requests[id]; c != nil {
+		e.w.t.Errorf("%v is requested twice", id)
+	}
+	limit := e.grant
+	if limit == 0 {
+		limit = 1 << 40
+	}
+	e.requests[id] = &client{limit: limit}
+	if typ == link.Measure {
+		e.w.loop.After(0, func() {
+			e.layer.SetBases(theLink, id, e.bases)
+			e.layer.SetLimit(theLink, id, pairs)
+		})
+		return 0, nil
+	}
+	return limit, nil
+}
+
+func (e *end) Pair(p link.Pair) {
+	c := e.requests[p.Request]
+	if c == nil || c.ended {
+		e.w.t.Errorf("side %d: pair %d of request %d, which is not open", e.side, p.Seq, p.Request)
+		return
+	}
+	c.pairs = append(c.pairs, p)
+	if n := uint64(len(c.pairs)); n > c.limit {
+		e.w.t.Errorf("side %d: %d pairs, limit %d", e.side, n, c.limit)
+	}
+	e.held[p.Seq] = p
+	if e.onPair != nil {
+		e.onPair(e, p)
+	} else {
+		e.free(p.Seq)
+	}
+}
+
+// free gives a half back, if it has not been.
+func (e *end) free(seq uint64) {
+	if p, ok := e.held[seq]; ok {
+		delete(e.held, seq)
+		e.dev.Do(physical.Op{Kind: physical.OpFree, A: p.Qubit}, nil)
+	}
+}
+
+func (e *end) Measured(_ physical.LinkID, id link.RequestID, ms []link.Measured) {
+	c := e.requests[id]
+	if c == nil || c.ended {
+		e.w.t.Errorf("side %d: measured pairs of request %d, which is not open", e.side, id)
+		return
+	}
+	c.measured = append(c.measured, ms...)
+}
+
+func (e *end) Expired(_ physical.LinkID, id link.RequestID, seq uint64, had bool) {
+	if !had {
+		return
+	}
+	c := e.requests[id]
+	for i, p := range c.pairs {
+		if p.Seq == seq {
+			c.pairs = append(c.pairs[:i:i], c.pairs[i+1:]...)
+			e.free(seq)
+			return
+		}
+	}
+	e.w.t.Errorf("side %d: pair %d expired, which was not handed up", e.side, seq)
+}
+
+func (e *end) Ended(_ physical.LinkID, id link.RequestID, err error) {
+	c := e.requests[id]
+	if c.ended {
+		e.w.t.Errorf("side %d: request %d ended twice", e.side, id)
+	}
+	c.ended, c.err = true, err
+}
+
+func (e *end) LinkChange(physical.LinkID, error) {}
+
+// twoSamples fails the test when two histograms do not come from one
+// distribution. Bins with fewer than 20 in both together are joined with the
+// next. The threshold is that of 5 standard deviations (one-sided 2.9e-7) in the
+// Wilson-Hilferty approximation.
+func twoSamples(t *testing.T, what string, a, b []int) {
+	t.Helper()
+	var na, nb float64
+	for i := range a {
+		na += float64(a[i])
+		nb += float64(b[i])
+	}
+	var x, ga, gb float64
+	k := -1
+	left := na + nb
+	for i := range a {
+		ga += float64(a[i])
+		gb += float64(b[i])
+		left -= float64(a[i] + b[i])
+		if ga+gb < 20 || left > 0 && left < 20 {
+			continue
+		}
+		d := math.Sqrt(nb/na)*ga - math.Sqrt(na/nb)*gb
+		x += d * d / (ga + gb)
+		k++
+		ga, gb = 0, 0
+	}
+	if k < 1 {
+		t.Fatalf("%s: %d degrees of freedom: the test tests nothing", what, k)
+	}
+	n := float64(k)
+	limit := n * math.Pow(1-2/(9*n)+5*math.Sqrt(2/(9*n)), 3)
+	t.Logf("%s: chi-square %.1f with %d degrees of freedom, limit %.1f", what, x, k, limit)
+	if x > limit {
+		t.Errorf("%s: chi-square %.1f with %d degrees of freedom, want below %.1f", what, x, k, limit)
+	}
+}
+
+// bin counts a value in a histogram, the last bin taking all beyond.
+func bin(h []int, v uint64) { h[min(v, uint64(len(h)-1))]++ }
