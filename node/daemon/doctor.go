@@ -31,14 +31,12 @@ func Diagnose(from, to string, answers map[string]Answer) []Problem {
 		d.say(from, fmt.Sprintf("no path of links leads from %s to %s", from, to), "check the links of the scenario")
 		return d.problems
 	}
-	for i, name := range path {
-		if !d.node(name) {
-			continue
-		}
-		if i > 0 {
-			d.link(path[i-1], name)
-			d.link(name, path[i-1])
-		}
+	for _, name := range path {
+		d.node(name)
+	}
+	for i := 1; i < len(path); i++ {
+		d.link(path[i-1], path[i])
+		d.link(path[i], path[i-1])
 	}
 	if len(d.problems) == 0 {
 		d.sockets()
@@ -81,8 +79,19 @@ func (d *diagnosis) node(name string) bool {
 	return false
 }
 
-// path finds the nodes between the ends by the links that the daemons report.
+// path finds the nodes between the ends by the links that the daemons report: a
+// daemon that does not answer is known by those of its neighbours.
 func (d *diagnosis) path() []string {
+	neighbours := make(map[string][]string)
+	for name, a := range d.answers {
+		if a.Status == nil {
+			continue
+		}
+		for _, k := range a.Status.Links {
+			neighbours[name] = append(neighbours[name], k.Peer)
+			neighbours[k.Peer] = append(neighbours[k.Peer], name)
+		}
+	}
 	prev := map[string]string{d.from: ""}
 	for queue := []string{d.from}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
@@ -94,14 +103,7 @@ func (d *diagnosis) path() []string {
 			slices.Reverse(p)
 			return p
 		}
-		st := d.status(at)
-		if st == nil {
-			continue
-		}
-		var next []string
-		for _, k := range st.Links {
-			next = append(next, k.Peer)
-		}
+		next := neighbours[at]
 		slices.Sort(next)
 		for _, n := range next {
 			if _, seen := prev[n]; !seen {

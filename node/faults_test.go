@@ -1,0 +1,216 @@
+package node_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/network"
+	"qstack/node"
+	"qstack/qnet"
+	"qstack/qnet/control"
+	"qstack/qnet/wire"
+)
+
+// mixed makes three circuits over a chain of three nodes with two qubits at each
+// link end: one that keeps and measures over both links, one over the first link
+// that is measured by the link, and one whose requests are cancelled midway, again
+// and again. It checks that all that is not cancelled completes, with the same
+// pairs at both ends and perfect correlations, and that nothing is left.
+func mixed(t *testing.T, w *world, rng *rand.Rand) {
+	t.Helper()
+	long, short, fickle := w.connect("n0", "n2"), w.connect("n0", "n1"), w.connect("n2", "n0")
+	checked := long.checkKept(20 * time.Millisecond)
+	long.keep(1, 8)
+	long.measure(2, 15)
+	short.measure(1, 60)
+	for id := range uint64(10) {
+		fickle.keep(id, 5)
+		w.run(time.Duration(rng.Uint64N(uint64(8 * time.Millisecond))))
+		order := rng.Perm(2)
+		for _, i := range order {
+			fickle.ends[i].circuit.Cancel(id)
+			w.run(time.Duration(rng.Uint64N(uint64(2 * time.Millisecond))))
+		}
+	}
+	fickle.measure(100, 10)
+	if !w.runUntil(time.Minute, func() bool {
+		return long.isDone(1) && long.isDone(2) && short.isDone(1) && fickle.isDone(100)
+	}) {
+		t.Fatalf("not done: %v %v\n%s", long.ends[0].counts, short.ends[0].counts, w.state())
+	}
+	w.run(100 * time.Millisecond)
+	long.checkSame(1, 8)
+	long.checkSame(2, 15)
+	short.checkSame(1, 60)
+	fickle.checkSame(100, 10)
+	for _, r := range w.runs {
+		r.checkPerfect()
+	}
+	if *checked == 0 {
+		t.Error("the oracle saw no pair")
+	}
+	w.rest()
+}
+
+// Datagrams of each type are lost, repeated and delayed, the first few and one in
+// five, one type at a time.
+func TestDatagramFaults(t *testing.T) {
+	faults := []struct {
+		name string
+		v    control.Verdict
+	}{
+		{"lost", control.Verdict{Action: control.Drop}},
+		{"twice", control.Verdict{Action: control.Duplicate}},
+		{"late", control.Verdict{Delay: 7 * time.Millisecond}},
+		{"twice and late", control.Verdict{Action: control.Duplicate, Delay: 3 * time.Millisecond}},
+	}
+	for _, m := range link.Messages() {
+		expires := wire.Name(m) == "LinkExpire" || wire.Name(m) == "LinkExpireAck"
+		for _, f := range faults {
+			for _, first := range []int{1, 4, 0} {
+				name := fmt.Sprintf("%s %s, first %d", wire.Name(m), f.name, first)
+				if first == 0 {
+					name = fmt.Sprintf("%s %s, one in five", wire.Name(m), f.name)
+				}
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t, perfect(3, 2), node.Options{})
+					rng := rand.New(rand.NewPCG(uint64(m.Type()), uint64(first)))
+					hits := 0
+					w.net.Control.SetFilter(func(_, _ qnet.NodeID, c control.Class, typ wire.Type, _ []byte) (v control.Verdict) {
+						switch {
+						case typ == m.Type() && (hits < first || first == 0 && rng.IntN(5) == 0):
+							hits++
+							return f.v
+						case typ == (*link.Reply)(nil).Type() && expires && rng.IntN(2) == 0:
+							v.Action = control.Drop // else there is nothing to expire
+						}
+						return v
+					})
+					mixed(t, w, rand.New(rand.NewPCG(1, 1)))
+					if hits < first {
+						t.Error("not that many were sent: the test tests nothing")
+					}
+				})
+			}
+		}
+	}
+}
+
+// Everything at once, one datagram in a hundred, and in ten.
+func TestRandomFaults(t *testing.T) {
+	for seed := range uint64(3000) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			p := []float64{0.01, 0.1, 0.2}[seed%3]
+			s := perfect(3, 1+int(seed%3))
+			s.Seed = seed + 1
+			if seed%4 < 2 {
+				s.Nodes[1].Cutoff = 3 * time.Millisecond
+			}
+			w := newWorld(t, s, node.Options{Hazards: control.LinkConfig{Loss: p, Duplicate: p, Reorder: p, ReorderBy: 5 * time.Millisecond, Jitter: 50 * time.Microsecond}})
+			mixed(t, w, rand.New(rand.NewPCG(seed, 2)))
+		})
+	}
+}
+
+// Streams are slow: messages of each type in turn, and all at random.
+func TestStreamDelays(t *testing.T) {
+	types := []wire.Type{0}
+	for _, m := range network.Messages() {
+		types = append(types, m.Type())
+	}
+	for _, typ := range types {
+		t.Run(typeName(typ), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, perfect(3, 2), node.Options{})
+			rng := rand.New(rand.NewPCG(uint64(typ), 5))
+			w.net.Control.SetFilter(func(_, _ qnet.NodeID, c control.Class, m wire.Type, _ []byte) (v control.Verdict) {
+				if m == typ || typ == 0 && c == control.ClassStream {
+					v.Delay = time.Duration(rng.Uint64N(uint64(4 * time.Millisecond)))
+				}
+				return v
+			})
+			mixed(t, w, rand.New(rand.NewPCG(3, 3)))
+		})
+	}
+}
+
+// A stream breaks in the place of a message, or right after it, for each type in
+// turn and several of its occurrences: the request completes, or both ends are told
+// that the circuit is lost, within the time that it takes to detect a dead peer.
+// Nothing is left, no pair is wrong, and a new circuit works.
+func TestStreamBreaks(t *testing.T) {
+	for _, m := range network.Messages() {
+		for _, action := range []control.Action{control.Break, control.BreakAfter} {
+			for nth := range 6 {
+				t.Run(fmt.Sprintf("%s %d, action %d", wire.Name(m), nth, action), func(t *testing.T) {
+					t.Parallel()
+					s := perfect(4, 1)
+					s.Nodes[1].Cutoff, s.Nodes[2].Cutoff = 2*time.Millisecond, 3*time.Millisecond // for CircuitExpire
+					w := newWorld(t, s, node.Options{})
+					seen, broken := 0, false
+					w.net.Control.SetFilter(func(_, _ qnet.NodeID, c control.Class, typ wire.Type, _ []byte) (v control.Verdict) {
+						if typ == m.Type() && !broken {
+							if seen == nth {
+								broken = true
+								v.Action = action
+							}
+							seen++
+						}
+						return v
+					})
+					r := w.setup("n0", "n3")
+					w.run(100 * time.Millisecond)
+					if r.ends[0].circuit != nil && r.ends[0].down == nil && r.ends[1].down == nil {
+						r.checkKept(5 * time.Millisecond)
+						r.keep(1, 3)
+						r.measure(2, 5)
+						w.runUntil(5*time.Second, func() bool { return r.isDown() || r.isDone(1) && r.isDone(2) })
+						if r.ends[0].down == nil {
+							r.ends[0].circuit.Cancel(77)
+							r.keep(3, 40)
+							r.ends[0].circuit.Cancel(3)
+							r.ends[1].circuit.Cancel(3)
+							w.run(100 * time.Millisecond)
+						}
+					}
+					if r.ends[0].down == nil && r.ends[0].circuit != nil {
+						r.ends[0].circuit.Close(qnet.OK) // Teardown
+						w.run(100 * time.Millisecond)
+					}
+					if !broken {
+						t.Skip("that many are not sent")
+					}
+					if r.ends[0].circuit == nil {
+						if r.err == nil || !lost(r.err) {
+							t.Errorf("set-up: %v", r.err)
+						}
+						if r.ends[1].circuit != nil && r.ends[1].down == nil {
+							t.Error("the tail end has a circuit that the head has not")
+						}
+					} else if r.ends[1].down == nil {
+						t.Errorf("the tail end was not told; head: %v", r.ends[0].down)
+					}
+					for _, e := range r.ends {
+						if e.down != nil && !lost(e.down) {
+							t.Errorf("%s: %v", e.name, e.down)
+						}
+					}
+					r.checkPerfect()
+					again := w.connect("n0", "n3")
+					again.measure(1, 5)
+					if !w.runUntil(10*time.Second, func() bool { return again.isDone(1) }) {
+						t.Errorf("the new circuit does not work\n%s", w.state())
+					}
+					again.checkSame(1, 5)
+					again.checkPerfect()
+					w.rest()
+				})
+			}
+		}
+	}
+}
