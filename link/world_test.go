@@ -159,7 +159,6 @@ type client struct {
 	limit    uint64
 	pairs    []link.Pair // kept, less those that expired
 	measured []link.Measured
-	most     uint64 // pairs at any one time
 	ended    bool
 	err      error
 }

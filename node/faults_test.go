@@ -102,10 +102,10 @@ func TestDatagramFaults(t *testing.T) {
 
 // Everything at once, one datagram in a hundred, and in ten.
 func TestRandomFaults(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			p := []float64{0.01, 0.1, 0.2}[seed%3]
+			p := []float64{0.01, 0.1}[seed%2]
 			s := perfect(3, 1+int(seed%3))
 			s.Seed = seed + 1
 			if seed%4 < 2 {

@@ -283,9 +283,9 @@ func (n *network) close() {
 				<-p.done
 			}
 		}
-		for _, p := range n.processes { // of those that were killed
-			_ = os.Remove(daemon.ControlPath(n.runtime, p.name))
-			_ = os.Remove(daemon.ProgramPath(n.runtime, p.name))
+		for _, p := range n.processes {
+			removeDead(daemon.ControlPath(n.runtime, p.name))
+			removeDead(daemon.ProgramPath(n.runtime, p.name))
 		}
 		for _, dir := range []string{n.runtime, filepath.Dir(n.runtime)} {
 			_ = os.Remove(dir) // fails, as it should, when another network has sockets there
@@ -303,6 +303,17 @@ func (n *network) close() {
 			slog.Warn("removing the network's files", "err", err)
 		}
 	})
+}
+
+// removeDead removes the socket of a process that was killed. One that somebody
+// serves stays: the same network may run already, which is why this one did not
+// start.
+func removeDead(path string) {
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return
+	}
+	_ = os.Remove(path) // it is gone when the process stopped in good order
 }
 
 // tail passes a process's output on, if it is wanted, and keeps the end of it.
