@@ -142,7 +142,7 @@ func (l *lane) join() {
 	if complete {
 		e.complete(q)
 	} else if over {
-		e.keepTurn = true // the other end may have made room
+		e.setTurn(Keep) // the other end may have made room
 		e.serve()
 	}
 }

@@ -88,6 +88,9 @@ func (e *end) serve() {
 	if e.wasDown {
 		return
 	}
+	if e.keepTurn && e.measureWaits() && e.l.loop.Now().Sub(e.turnAt) >= e.firstRefresh() {
+		e.setTurn(Measure)
+	}
 	if e.keepTurn {
 		e.serveKeep()
 		e.serveMeasure()
@@ -99,6 +102,13 @@ func (e *end) serve() {
 		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
 			l.announce()
 		}
+	}
+}
+
+// setTurn says which type of request goes first when lanes are short.
+func (e *end) setTurn(t Type) {
+	if keep := t == Keep; keep != e.keepTurn {
+		e.keepTurn, e.turnAt = keep, e.l.loop.Now()
 	}
 }
 
@@ -317,11 +327,11 @@ func (l *lane) timeout() {
 	if e.idleLane() == nil && (e.cfg.Side == 1 || l.refresh > e.firstRefresh()) {
 		switch {
 		case l.typ == Keep && e.measureWaits():
-			e.keepTurn = false
+			e.setTurn(Measure)
 			l.close()
 			return
 		case l.typ == Measure && e.wanted() > e.keeping():
-			e.keepTurn = true
+			e.setTurn(Keep)
 			l.close()
 			return
 		}

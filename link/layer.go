@@ -379,8 +379,9 @@ type end struct {
 	recent   []taken
 	nRecent  int
 	wasDown  bool
-	version  uint64 // of what open lanes should offer
-	keepTurn bool   // a kept request goes first when lanes are short
+	version  uint64    // of what open lanes should offer
+	keepTurn bool      // a kept request goes first when lanes are short
+	turnAt   qnet.Time // since when
 	pairs    uint64
 	expired  uint64
 	gen      Gen // scratch
@@ -438,7 +439,6 @@ func (e *end) peerDown(error) {
 			x.timer.Stop()
 		}
 		e.expiring = nil
-		e.over, e.nOver = e.over[:0], 0 // a peer that comes back may count anew
 	}
 	for _, id := range slices.Sorted(maps.Keys(e.requests)) {
 		r := e.requests[id]
@@ -454,6 +454,9 @@ func (e *end) peerDown(error) {
 		if !ending {
 			e.l.handler.Ended(e.cfg.ID, id, err)
 		}
+	}
+	if !peer {
+		e.over, e.nOver = e.over[:0], 0 // a peer that comes back may count anew
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided = nil
