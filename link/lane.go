@@ -313,31 +313,47 @@ func (l *lane) announce() {
 func (e *end) firstRefresh() time.Duration { return max(minRefresh, 2*e.cfg.PairTime()) }
 
 // timeout extends the window, less and less often while nothing comes of it, or
-// makes room when the lane is wanted for the other type of request. A window
-// that closes is closed again.
+// makes room when the lane is wanted for something else. A window that closes is
+// closed again.
 //
-// Both ends must come to the same type: side 0 stays with one for longer, so that
-// side 1 tries both meanwhile.
+// Both ends must come to the same type of request, and of those to be measured,
+// which have a window each, to the same one: side 0 stays with its choice for
+// longer, so that side 1 tries others meanwhile.
 func (l *lane) timeout() {
 	e := l.e
 	if l.state == laneClosing {
 		l.sendClose()
 		return
 	}
-	if e.idleLane() == nil && (e.cfg.Side == 1 || l.refresh > e.firstRefresh()) {
-		switch {
-		case l.typ == Keep && e.measureWaits():
-			e.setTurn(Measure)
-			l.close()
-			return
-		case l.typ == Measure && e.wanted() > e.keeping():
-			e.setTurn(Keep)
-			l.close()
-			return
-		}
+	if e.idleLane() == nil && (e.cfg.Side == 1 || l.refresh > e.firstRefresh()) && l.giveWay() {
+		l.close()
+		return
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.cfg.PairTime()))
 	l.announce()
+}
+
+// giveWay passes the turn to what waits for the lane, if there is anything.
+func (l *lane) giveWay() bool {
+	e := l.e
+	if l.typ == Keep {
+		if !e.measureWaits() {
+			return false
+		}
+		e.setTurn(Measure)
+		return true
+	}
+	keep, fruitless := e.wanted() > e.keeping(), l.bulk.next == 0
+	if !keep && !(fruitless && e.measureWaits()) {
+		return false
+	}
+	if fruitless {
+		e.pass(l.bulk.q)
+	}
+	if keep {
+		e.setTurn(Keep)
+	}
+	return true
 }
 
 func (e *end) measureWaits() bool {

@@ -751,14 +751,19 @@ func (e *end) isOver(id RequestID) {
 	e.nOver++
 }
 
+// pass gives the turn to the request after q.
+func (e *end) pass(q *request) {
+	if i, ok := e.position(q.id); ok {
+		e.first = (i + 1) % len(e.order)
+	}
+}
+
 // took counts pairs handed up, completes a request and gives the turn to the
 // next.
 func (e *end) took(q *request, n uint64) (complete bool) {
 	q.got += n
 	e.pairs += n
-	if i, ok := e.position(q.id); ok {
-		e.first = (i + 1) % len(e.order)
-	}
+	e.pass(q)
 	return q.pairs > 0 && q.got >= q.pairs
 }
 

@@ -21,6 +21,7 @@ const (
 	maxUnacked    = 64   // bulk frames that one end has not acknowledged
 	bulkInterval  = 2 * time.Millisecond
 	maxFrameBytes = 1000
+	maxAhead      = 10 * time.Second // of a window's first cycle
 )
 
 // Heralder is what a station needs of the emulated world: whether the qubits at
@@ -248,7 +249,8 @@ func (s *Station) window(side int, m *Gen) *window {
 }
 
 func (s *Station) onGen(side int, m *Gen) {
-	if m.Count > 1<<60 || m.First > 1<<60 {
+	// No node opens a window far ahead, nor one that never ends.
+	if m.Count > 1<<60 || m.First > s.cfg.Cycles.From(s.loop.Now().Add(maxAhead)) {
 		return
 	}
 	w := s.window(side, m)

@@ -391,8 +391,8 @@ func (c *Circuit) measured(id link.RequestID, ms []link.Measured) {
 	if r == nil {
 		return
 	}
-	now := c.l.dev.Now()
 	spec := c.l.dev.Spec()
+	trip := c.hops()[0].link.Delay
 	dp, dl := exponents(spec, 2*time.Duration(c.hops()[0].link.Delay)+spec.Gate1+spec.Readout)
 	fidelity := c.fresh.stored(2*dp, 2*dl)[0]
 	flips := c.corrects(r)
@@ -400,7 +400,7 @@ func (c *Circuit) measured(id link.RequestID, ms []link.Measured) {
 	for i := range ms {
 		m := &ms[i]
 		d := Delivery{Request: r.ID, Name: PairName{Circuit: c.id, Seq: m.Seq}, Label: m.Label, Basis: m.Basis, Bit: m.Bit,
-			Created: m.Created, At: now, Fidelity: fidelity}
+			Created: m.Created, At: m.Created.Add(trip + spec.MeasureTime(r.Bases.Basis(m.Basis))), Fidelity: fidelity}
 		if flips {
 			if flip, ok := m.Label.Flips(r.Bases.Basis(m.Basis)); ok && flip {
 				d.Bit ^= 1

@@ -47,7 +47,7 @@ func (c *Circuit) armCutOff(h *hop, w *half) {
 		w.timer = c.l.loop.At(w.created.Add(d-c.l.ahead()), func() { c.cutOff(h, w) })
 		return
 	}
-	grace := max(50*time.Millisecond, 4*max(c.up.link.PairTime, c.down.link.PairTime))
+	grace := max(10*time.Millisecond, 4*max(c.up.link.PairTime, c.down.link.PairTime))
 	w.timer = c.l.loop.After(grace, func() {
 		if c.l.links.Contended(h.link.ID, h.request) || c.l.dev.Now().Sub(w.created) > c.patience {
 			c.cutOff(h, w)

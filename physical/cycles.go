@@ -16,9 +16,14 @@ type Cycles struct {
 	Period float64 // nanoseconds, above 0
 }
 
-// Instant returns the emission instant of cycle n, rounded to a nanosecond.
+// Instant returns the emission instant of cycle n, rounded to a nanosecond, and
+// qnet.Never for one beyond the range of time.
 func (c Cycles) Instant(n uint64) qnet.Time {
-	return qnet.Time(math.Round(float64(int64(n-CycleBase)) * c.Period))
+	t := math.Round(float64(int64(n-CycleBase)) * c.Period)
+	if t >= math.MaxInt64 {
+		return qnet.Never
+	}
+	return qnet.Time(t)
 }
 
 // From returns the first cycle that emits at t or later.

@@ -548,12 +548,13 @@ func (e *circuitEnd) RequestDone(id uint64) {
 	k.match()
 }
 
-// Down implements CircuitHandler. Code OK means that the peer has closed the
-// socket: why, it says on the stream, which carries data that must not be lost.
+// Down implements CircuitHandler. That the peer has closed the circuit means that
+// it has closed the socket: why, it says on the stream, which carries data that
+// must not be lost.
 func (e *circuitEnd) Down(err error) {
 	k := (*socket)(e)
 	k.circuit = nil
-	if qnet.CodeOf(err) == qnet.OK && k.state != closed {
+	if code := qnet.CodeOf(err); (code == qnet.OK || code == qnet.ErrPeerClosed) && k.state != closed {
 		k.timer.Stop()
 		k.timer = k.l.loop.After(k.l.cfg.CorrectionTimeout, func() {
 			k.fail(qnet.Errorf(qnet.ErrPeerClosed, "socket to %s:%d: %v", k.peerName, k.port, err))

@@ -13,21 +13,21 @@ type waits struct {
 // closedForm returns the waits of one link, or of two that share their attempt
 // cycles and are always ready again together; ok is false for other chains.
 func (c *chain) closedForm() (w waits, ok bool) {
+	if len(c.links) == 1 { // no node between, and so no cut-off
+		return c.oneLink(), true
+	}
 	for i := range c.nodes {
 		if c.nodes[i].cutoff > 0 {
 			return waits{}, false
 		}
 	}
-	switch len(c.links) {
-	case 1:
-		return c.oneLink(), true
-	case 2:
+	if len(c.links) == 2 {
 		return c.twoLinks()
 	}
 	return waits{}, false
 }
 
-// oneLink returns the waits of a single link. Its lanes are independent.
+// oneLink returns the waits of a single link.
 func (c *chain) oneLink() waits {
 	l, head, tail := &c.links[0], c.head(), c.tail()
 	p := l.probability
@@ -42,9 +42,9 @@ func (c *chain) oneLink() waits {
 	w.teleportZ.Mean *= wait(head.decayZ())
 
 	busy := l.delay + max(head.measureTime()+head.init, tail.measureTime()+tail.init)
-	lanes := float64(l.lanes)
-	w.interval.Mean = l.period * (1/p - 1 + cyclesAfter(busy, l.period)) / lanes
-	w.intervalSD = l.period * math.Sqrt(1-p) / p / lanes
+	// A request that both ends measure on one link keeps to one lane.
+	w.interval.Mean = l.period * (1/p - 1 + cyclesAfter(busy, l.period))
+	w.intervalSD = l.period * math.Sqrt(1-p) / p
 	return w
 }
 

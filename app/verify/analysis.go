@@ -58,11 +58,13 @@ func chsh(j joint) float64 {
 
 // pace collects the instants of deliveries, for rate and latency.
 type pace struct {
+	requests  int
 	intervals []time.Duration
 }
 
 // add takes the deliveries of one request, in order.
 func (p *pace) add(at []qnet.Time) {
+	p.requests++
 	for i := 1; i < len(at); i++ {
 		p.intervals = append(p.intervals, at[i].Sub(at[i-1]))
 	}
@@ -128,7 +130,10 @@ func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
 
 	rate := e.Rate()
 	rep.RateHz = Rate{Measured: r.Rate(), Expected: rate.Mean}
-	rep.rateStdErr = e.RateStdErr(len(r.pace.intervals))
+	// Where a link's attempts never fail, the rate has no spread; where a request
+	// begins and ends is known to an interval even then.
+	edges := float64(r.pace.requests) / float64(max(1, len(r.pace.intervals)))
+	rep.rateStdErr = math.Hypot(e.RateStdErr(len(r.pace.intervals)), rate.Mean*edges)
 	if withRate {
 		rep.judge("rate", expect.Within5SE(r.Rate(), rate.Mean, rep.rateStdErr))
 	}

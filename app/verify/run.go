@@ -14,8 +14,8 @@ type Plan struct {
 	CHSHPairs int    // default 5/3 of Pairs
 	PerState  int    // teleportations of each cardinal state; default 60
 	Port      uint16 // of the tail end; default 7
-	// Wait bounds one request, in emulated time; default 1 minute and 100 times
-	// what its pairs should take.
+	// Wait bounds one request, in emulated time; default a minute and a second for
+	// each pair.
 	Wait time.Duration
 }
 

@@ -53,6 +53,9 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 	if err != nil {
 		return badConfig(err)
 	}
+	if err := checkTrace(f.trace); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "qnet-demo-")
 	if err != nil {
 		return err

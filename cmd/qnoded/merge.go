@@ -51,6 +51,19 @@ func mergeTraces(to string, from []string) (err error) {
 	return w.Flush()
 }
 
+// checkTrace makes the trace file, so that one that can not be written is known
+// before anything runs.
+func checkTrace(name string) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // traceTime returns the instant of a trace line, which begins with {"t":.
 func traceTime(line []byte) (int64, bool) {
 	rest, ok := bytes.CutPrefix(line, []byte(`{"t":`))

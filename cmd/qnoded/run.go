@@ -23,7 +23,7 @@ func newRun() *cobra.Command {
 		Short: "Run one process of a network: a node, or the fabric",
 		Long: `Run one process of a network in the foreground, from its configuration file:
 scenario, role (node or fabric), name, folder of credentials, and the UDP address
-of everybody. "qnoded up" writes such files; see docs/operations.md.`,
+of everybody; see docs/operations.md.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			cfg, err := daemon.LoadConfig(a[0])

@@ -43,6 +43,9 @@ programs reach each node. Without FILE the embedded ions3 scenario runs.`,
 }
 
 func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []string, traceFile string, level slog.Level, stdout, stderr io.Writer) error {
+	if err := checkTrace(traceFile); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "qnet-up-")
 	if err != nil {
 		return err

@@ -63,7 +63,15 @@ func RoleOf(s *scenario.Scenario, name string) pki.Role {
 
 // Start runs the daemon that cfg describes. It serves until Close.
 func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
-	plan, err := node.NewPlan(cfg.scenario)
+	// The scenario's seed is for runs that are to be repeated. A process of a real
+	// network draws its own: what it chooses in private nobody can foretell.
+	s := *cfg.scenario
+	var seed [8]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, err
+	}
+	s.Seed = binary.BigEndian.Uint64(seed[:])
+	plan, err := node.NewPlan(&s)
 	if err != nil {
 		return nil, err
 	}
