@@ -276,6 +276,32 @@ func TestBothTypesMeet(t *testing.T) {
 	w.rest()
 }
 
+// Several measured requests share one qubit at each end, and the ends are ready for
+// them in different orders: they meet at one after the other.
+func TestSeveralMeasured(t *testing.T) {
+	for seed := uint64(1); seed <= 8; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldConfig{seed: seed, probability: 0.01, length: 20})
+			src := physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisZ}}
+			var ids []link.RequestID
+			for i := range 8 {
+				e, o := w.ends[i%2], w.ends[1-i%2]
+				o.bases, o.late = src, 3*time.Millisecond
+				ids = append(ids, e.create(link.Request{Type: link.Measure, Pairs: 100, Deadline: qnet.Never, Limit: 100, Bases: src}))
+			}
+			w.runUntil(10*time.Second, func() bool {
+				return !slices.ContainsFunc(ids, func(id link.RequestID) bool { return !w.ended(id) })
+			})
+			for _, id := range ids {
+				checkMeasured(t, w, id, 100)
+			}
+			w.run(time.Second)
+			w.rest()
+		})
+	}
+}
+
 // Kept requests do not wait for the end of a long measured one.
 func TestMeasureGivesWay(t *testing.T) {
 	w := newWorld(t, worldConfig{seed: 6, probability: 0.01, length: 20})

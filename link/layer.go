@@ -44,6 +44,7 @@ type Layer struct {
 	tr      *trace.Tracer
 	handler Handler
 	ends    []*end // by LinkID
+	reply   Reply  // scratch
 }
 
 // New returns the link layer of a node. The handler must be set with Handle
@@ -95,7 +96,8 @@ func (l *Layer) Create(link physical.LinkID, r Request) (RequestID, error) {
 
 // SetLimit sets the number of pairs of a request, counted from its start, that
 // this end takes. A limit below the number of pairs taken already stops the
-// request without ending it.
+// request without ending it. Measured pairs that the station has announced by then
+// still come.
 func (l *Layer) SetLimit(link physical.LinkID, id RequestID, limit uint64) {
 	if e := l.end(link); e != nil {
 		e.setLimit(id, limit)
@@ -276,10 +278,10 @@ func (r *receiver) Datagram(from qnet.NodeID, b []byte) {
 			}
 		}
 	case (*Reply)(nil).Type():
-		var m Reply
-		if wire.Parse(b, &m) == nil {
+		m := &l.reply
+		if wire.Parse(b, m) == nil {
 			if e := l.stationEnd(m.Link, from); e != nil {
-				e.onReply(&m)
+				e.onReply(m)
 			}
 		}
 	case (*BulkReply)(nil).Type():

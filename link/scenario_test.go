@@ -245,7 +245,7 @@ func (sc *script) command(f []string) error {
 	case "twice":
 		sc.twice = true
 	case "down", "up":
-		a, b := party0(f[1]), party0(f[2])
+		a, b := identity(f[1]), identity(f[2])
 		sc.down[[2]qnet.NodeID{min(a, b), max(a, b)}] = f[0] == "down"
 		for _, x := range [][2]qnet.NodeID{{a, b}, {b, a}} {
 			p := sc.parties[x[0]]
@@ -269,7 +269,7 @@ func (sc *script) command(f []string) error {
 		}
 		sc.logf("%d messages held", len(sc.held))
 	default:
-		if id := party0(f[0]); id == alice || id == bob {
+		if id := identity(f[0]); id == alice || id == bob {
 			return sc.nodes[id-alice].command(f[1:], number)
 		}
 		return fmt.Errorf("no command %s", f[0])
@@ -277,7 +277,7 @@ func (sc *script) command(f []string) error {
 	return nil
 }
 
-func party0(name string) qnet.NodeID { return qnet.NodeID(max(0, slices.Index(names[:], name))) }
+func identity(name string) qnet.NodeID { return qnet.NodeID(max(0, slices.Index(names[:], name))) }
 
 // party is a control.Endpoint.
 type party struct {

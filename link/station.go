@@ -81,6 +81,7 @@ type Station struct {
 	counts  map[RequestID]*count
 	stamp   uint64 // of the latest use of a count
 	turn    uint64 // of the request that was matched last
+	gen     Gen    // scratch
 }
 
 type stationSide struct {
@@ -206,9 +207,9 @@ func (r *stationReceiver) Datagram(from qnet.NodeID, b []byte) {
 	}
 	switch t {
 	case (*Gen)(nil).Type():
-		var m Gen
-		if wire.Parse(b, &m) == nil && m.Link == s.cfg.Link {
-			s.onGen(side, &m)
+		m := &s.gen
+		if wire.Parse(b, m) == nil && m.Link == s.cfg.Link {
+			s.onGen(side, m)
 		}
 	case (*BulkAck)(nil).Type():
 		var m BulkAck

@@ -152,6 +152,7 @@ type end struct {
 	grant    uint64                    // limit for requests of the peer; 0 for none
 	onPair   func(e *end, p link.Pair) // frees the qubit at once unless given
 	refuse   error
+	late     time.Duration // at most, until the end is ready to measure for a request of the peer
 }
 
 // client is what one end was told of a request.
@@ -192,7 +193,11 @@ func (e *end) Requested(_ physical.LinkID, id link.RequestID, typ link.Type, pai
 	}
 	e.requests[id] = &client{limit: limit}
 	if typ == link.Measure {
-		e.w.loop.After(0, func() {
+		var late time.Duration
+		if e.late > 0 {
+			late = time.Duration(e.w.rng.Uint64N(uint64(e.late)))
+		}
+		e.w.loop.After(late, func() {
 			e.layer.SetBases(theLink, id, e.bases)
 			e.layer.SetLimit(theLink, id, pairs)
 		})

@@ -209,14 +209,14 @@ func (h *hop) message(b []byte) error {
 	}
 	switch t {
 	case (*Track)(nil).Type():
-		var m Track
-		if err := wire.Parse(b, &m); err != nil {
+		m := &c.l.track
+		if err := wire.Parse(b, m); err != nil {
 			return err
 		}
 		if c.isEnd() {
-			return c.endTrack(h, m)
+			return c.endTrack(h, *m)
 		}
-		return c.relayTrack(h, m)
+		return c.relayTrack(h, *m)
 	case (*CircuitExpire)(nil).Type():
 		var m CircuitExpire
 		if err := wire.Parse(b, &m); err != nil {

@@ -199,12 +199,14 @@ func TestClose(t *testing.T) {
 				t.Errorf("request on a closed circuit: %v", err)
 			}
 		}
-		s.broken2(closers)
+		s.closedBy(closers)
 		s.close()
 	}
 }
 
-func (s *sim) broken2(closers []int) {
+// closedBy checks that nothing is left of a circuit that some of its ends, 0 and
+// 1, have closed, and what the others were told.
+func (s *sim) closedBy(closers []int) {
 	s.t.Helper()
 	s.flow()
 	s.greedy()

@@ -179,7 +179,7 @@ func (c *Circuit) endPair(h *hop, p link.Pair) {
 	} else {
 		t.done = true
 	}
-	h.send(&Track{Origin: p.Seq, Link: p.Seq, Request: r.ID, Label: p.Label, Created: p.Created})
+	h.sendTrack(Track{Origin: p.Seq, Link: p.Seq, Request: r.ID, Label: p.Label, Created: p.Created})
 	if track, ok := h.parked.take(p.Seq); ok {
 		_ = c.endTrack(h, track)
 	}

@@ -66,6 +66,7 @@ type Layer struct {
 	labels   uint64
 	pairs    uint64 // delivered
 	swaps    uint64
+	track    Track // scratch
 }
 
 // label is the purpose of a circuit's requests on a link, numbered by the node

@@ -90,14 +90,20 @@ func (s *sim) greedy() {
 			}
 		}
 		for _, n := range s.nodes {
-			for _, e := range "UDSHT" {
-				if n.i == 0 && e == 'U' || n == s.tail() && e == 'D' {
-					continue
-				}
-				busy = n.do(byte(e)) || busy
-			}
+			busy = n.all() || busy
 		}
 	}
+}
+
+// all does each thing that the node can do, once.
+func (n *simNode) all() (done bool) {
+	for _, e := range "UDSHT" {
+		if n.i == 0 && e == 'U' || n == n.s.tail() && e == 'D' {
+			continue
+		}
+		done = n.do(byte(e)) || done
+	}
+	return done
 }
 
 // permutations returns the orders of some events in which each one that is
@@ -161,19 +167,12 @@ func TestOrdersOfSwapAndTrack(t *testing.T) {
 			if strings.IndexByte(o, 'D') > strings.IndexByte(o, 'S') {
 				continue
 			}
-			order := []string{"", "", "", "", ""}
-			order[i] = o
 			s := newSim(t, 5, 3)
 			s.connect()
 			s.request(1, 1)
 			s.flow()
 			s.heraldAll()
-			for k := range order {
-				if k != i {
-					s.others(order, i)
-					break
-				}
-			}
+			s.others(i, o)
 			s.greedy()
 			s.check(1)
 			s.close()
@@ -188,28 +187,20 @@ func (s *sim) heraldAll() {
 }
 
 // others lets everything happen at the other nodes that can, while the events of
-// node i follow its order.
-func (s *sim) others(orders []string, i int) {
-	left := orders[i]
-	for busy := true; busy; {
+// node i come in an order.
+func (s *sim) others(i int, order string) {
+	for busy, left := true, order; busy; {
 		busy = false
 		for _, n := range s.nodes {
-			if n.i == i {
-				continue
-			}
-			for _, e := range "UDSHT" {
-				if n.i == 0 && e == 'U' || n == s.tail() && e == 'D' {
-					continue
-				}
-				busy = n.do(byte(e)) || busy
+			if n.i != i {
+				busy = n.all() || busy
+			} else if left != "" && n.do(left[0]) {
+				left, busy = left[1:], true
 			}
 		}
-		if left != "" && s.nodes[i].do(left[0]) {
-			left, busy = left[1:], true
+		if !busy && left != "" {
+			s.fatalf("node %d can not do %s of %s", i, left, order)
 		}
-	}
-	if left != "" {
-		s.fatalf("node %d can not do %s of %s", i, left, orders[i])
 	}
 }
 

@@ -124,8 +124,15 @@ func (c *Circuit) relayTrack(h *hop, t Track) error {
 	t.Label ^= r.label
 	t.Dephase = addExponent(t.Dephase, r.dephase)
 	t.Depol = addExponent(t.Depol, r.depol)
-	h.other().send(&t)
+	h.other().sendTrack(t)
 	return nil
+}
+
+// sendTrack sends a TRACK without making it escape.
+func (h *hop) sendTrack(t Track) {
+	m := &h.c.l.track
+	*m = t
+	h.send(m)
 }
 
 // addExponent adds to an exponent in units of 1e-9, as TRACK carries it.

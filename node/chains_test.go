@@ -118,7 +118,7 @@ func TestEstimates(t *testing.T) {
 			w := newWorld(t, s, node.Options{})
 			r := w.connect("n0", tail)
 			r.hold = 20 * time.Millisecond
-			var real, said float64
+			var seen, said float64
 			n := 0
 			oracle := w.net.Fabric.Oracle()
 			r.both = func(a, b network.Delivery) {
@@ -127,7 +127,7 @@ func TestEstimates(t *testing.T) {
 					return // one end had it for too long
 				}
 				n++
-				real += f
+				seen += f
 				if a.At > b.At {
 					said += a.Fidelity
 				} else {
@@ -141,9 +141,9 @@ func TestEstimates(t *testing.T) {
 			if n < pairs*9/10 {
 				t.Errorf("both ends had %d of %d pairs", n, pairs)
 			}
-			t.Logf("oracle %.4f, estimate %.4f over %d pairs", real/float64(n), said/float64(n), n)
-			if d := (real - said) / float64(n); math.Abs(d) > 0.005 {
-				t.Errorf("fidelity %.4f on average, estimated %.4f", real/float64(n), said/float64(n))
+			t.Logf("oracle %.4f, estimate %.4f over %d pairs", seen/float64(n), said/float64(n), n)
+			if d := (seen - said) / float64(n); math.Abs(d) > 0.005 {
+				t.Errorf("fidelity %.4f on average, estimated %.4f", seen/float64(n), said/float64(n))
 			}
 			w.rest()
 		})
