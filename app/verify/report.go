@@ -24,6 +24,10 @@ type Report struct {
 	Simulated *float64 `json:"simulated_s,omitempty"` // sim: virtual time in all
 	Events    *uint64  `json:"events,omitempty"`      // sim: events executed
 
+	// Dilation is how many seconds of wall-clock time an emulated one took; 0 when
+	// there is no such relation, as in virtual time.
+	Dilation float64 `json:"-"`
+
 	rateStdErr float64
 	rateJudged bool
 }
@@ -100,6 +104,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	row("pairs per second, emulated", "%.1f", r.RateHz.Measured, r.RateHz.Measured-z95*r.rateStdErr, r.RateHz.Measured+z95*r.rateStdErr, r.RateHz.Expected, verdict)
 	fmt.Fprintf(t, "time of one pair, emulated\tmedian %.2f ms\t99 %% within %.2f ms\t\t-\n", r.LatencyMS.P50, r.LatencyMS.P99)
+	if r.Dilation > 0 {
+		fmt.Fprintf(t, "pairs per second, wall\t%.1f\t\t\t-\n", r.RateHz.Measured/r.Dilation)
+		fmt.Fprintf(t, "time of one pair, wall\tmedian %.2f ms\t99 %% within %.2f ms\t\t-\n", r.LatencyMS.P50*r.Dilation, r.LatencyMS.P99*r.Dilation)
+	}
 	fmt.Fprintf(t, "in all, emulated\t%.1f s\t\t\t-\n", r.EmulatedS)
 	if pairs := float64(r.Pairs + r.CHSH.Pairs); r.WallS > 0 {
 		fmt.Fprintf(t, "in all, wall\t%.1f s\t%.0f pairs/s, %.3f ms each\t\t-\n", r.WallS, pairs/r.WallS, 1e3*r.WallS/pairs)

@@ -77,6 +77,7 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 		return err
 	}
 	report := verify.Judge(result, want, false)
+	report.Dilation = s.Dilation
 	for _, st := range processes {
 		report.Processes = append(report.Processes, describeProcess(st))
 	}
