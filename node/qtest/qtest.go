@@ -5,7 +5,9 @@ package qtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"qstack/node"
 	"qstack/node/scenario"
@@ -19,9 +21,15 @@ type Network struct {
 	*node.Network
 	Clock *event.Virtual
 
-	t    testing.TB
-	errs []error
+	t      testing.TB
+	ctx    context.Context // of all programs
+	cancel context.CancelCauseFunc
+	errs   []error
 }
+
+// longest is the emulated time after which programs that still run are taken to
+// wait for each other.
+const longest = 24 * time.Hour
 
 // Scenario returns an embedded scenario by its file name, such as "ions3.toml".
 func Scenario(t testing.TB, file string) *scenario.Scenario {
@@ -42,12 +50,14 @@ func Scenario(t testing.TB, file string) *scenario.Scenario {
 func New(t testing.TB, s *scenario.Scenario, o node.Options) *Network {
 	t.Helper()
 	n := &Network{Clock: event.NewVirtual(), t: t}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if n.Network, err = node.NewNetwork(s, n.Clock, o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		defer n.Clock.Close()
+		defer n.cancel(nil)
 		if t.Failed() {
 			return
 		}
@@ -62,25 +72,35 @@ func New(t testing.TB, s *scenario.Scenario, o node.Options) *Network {
 }
 
 // Go starts a program on a node: ordinary blocking code with a session of its
-// own, which ends with it. An error fails the test when Run returns. Programs may
-// start others.
+// own, which ends with it. An error ends the contexts of the other programs, lest
+// they wait for this one for ever, and fails the test when Run returns. Programs
+// may start others.
 func (n *Network) Go(name string, program func(ctx context.Context, q *qsocket.Node) error) {
 	n.Clock.Go("the program at "+name, func() {
-		ctx := context.Background()
-		q, err := n.Open(ctx, name, "test")
+		q, err := n.Open(n.ctx, name, "test")
 		if err == nil {
-			err = errors.Join(program(ctx, q), q.Close())
+			err = errors.Join(program(n.ctx, q), q.Close())
 		}
 		if err != nil {
-			n.errs = append(n.errs, err)
+			n.fail(fmt.Errorf("the program at %s: %w", name, err))
 		}
 	})
+}
+
+// fail notes what Run is to complain of, and ends the programs.
+func (n *Network) fail(err error) {
+	n.errs = append(n.errs, err)
+	n.cancel(err)
 }
 
 // Run runs the network until every program has returned.
 func (n *Network) Run() {
 	n.t.Helper()
+	stuck := n.Clock.After(longest, func() {
+		n.fail(fmt.Errorf("still waiting after %v of emulated time", longest))
+	})
 	err := n.Clock.Run()
+	stuck.Stop()
 	for _, e := range n.errs {
 		n.t.Error(e)
 	}

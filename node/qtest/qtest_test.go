@@ -2,7 +2,9 @@ package qtest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"qstack/node"
@@ -46,4 +48,45 @@ func TestPairInAnInstant(t *testing.T) {
 		return keep(ctx, c)
 	})
 	n.Run()
+}
+
+// complaints is a test whose errors are not this test's.
+type complaints struct {
+	testing.TB
+	text strings.Builder
+}
+
+func (c *complaints) Error(args ...any) { fmt.Fprintln(&c.text, args...) }
+func (c *complaints) Failed() bool      { return c.text.Len() > 0 }
+
+// A program that fails, or waits for what never comes, does not leave the others
+// waiting: the test ends, and says why.
+func TestProgramsThatFail(t *testing.T) {
+	accept := func(ctx context.Context, q *qsocket.Node) error {
+		l, err := q.Listen(ctx, ":7")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		_, err = l.Accept(ctx)
+		return err
+	}
+	c := &complaints{TB: t}
+	n := qtest.New(c, qtest.Scenario(t, "ions3.toml"), node.Options{})
+	n.Go("charlie", accept)
+	n.Go("alice", func(context.Context, *qsocket.Node) error { return errors.New("out of ideas") })
+	n.Run()
+	for _, want := range []string{"the program at alice: out of ideas", "the program at charlie: "} {
+		if !strings.Contains(c.text.String(), want) {
+			t.Errorf("no %q in\n%s", want, &c.text)
+		}
+	}
+
+	c = &complaints{TB: t}
+	n = qtest.New(c, qtest.Scenario(t, "ions3.toml"), node.Options{})
+	n.Go("charlie", accept)
+	n.Run()
+	if want := "still waiting after 24h"; !strings.Contains(c.text.String(), want) {
+		t.Errorf("no %q in\n%s", want, &c.text)
+	}
 }
