@@ -135,6 +135,24 @@ func (l *Layer) Contended(link physical.LinkID, id RequestID) bool {
 	return false
 }
 
+// Full returns qnet.ErrNoMemory while a qubit in use stands in the way of every
+// attempt on a link, nil otherwise.
+func (l *Layer) Full(link physical.LinkID) error {
+	e := l.end(link)
+	if e == nil {
+		return nil
+	}
+	for i := range e.lanes {
+		if e.lanes[i].state != laneHeld {
+			return nil
+		}
+	}
+	if len(e.lanes) == 1 {
+		return qnet.Errorf(qnet.ErrNoMemory, "the communication qubit of %s for link %s is in use; free it", l.cfg.Name, e.cfg.Name)
+	}
+	return qnet.Errorf(qnet.ErrNoMemory, "all %d communication qubits of %s for link %s are in use; free some", len(e.lanes), l.cfg.Name, e.cfg.Name)
+}
+
 // Config returns the configuration of a link's end.
 func (l *Layer) Config(link physical.LinkID) (EndConfig, bool) {
 	if e := l.end(link); e != nil {

@@ -144,6 +144,10 @@ func (c *Circuit) Lanes() int {
 	return min(g.link(c.path[0], c.path[1]).Lanes, g.link(c.path[n-2], c.path[n-1]).Lanes)
 }
 
+// Full returns qnet.ErrNoMemory while no pair can come because the qubits of this
+// end are in use, nil otherwise.
+func (c *Circuit) Full() error { return c.l.links.Full(c.hops()[0].link.ID) }
+
 // Estimate returns what the circuit is expected to deliver.
 func (c *Circuit) Estimate() Estimate { return c.est }
 

@@ -34,7 +34,7 @@ type LinkLayer interface {
 	SetBases(k physical.LinkID, id link.RequestID, b physical.BasisSource)
 	End(k physical.LinkID, id link.RequestID, code qnet.Code)
 	Contended(k physical.LinkID, id link.RequestID) bool
-	Down(k physical.LinkID) error
+	Full(k physical.LinkID) error
 }
 
 // Config configures the network layer of one node.

@@ -254,7 +254,7 @@ func (x *simLinks) SetLimit(k physical.LinkID, id link.RequestID, limit uint64) 
 
 func (x *simLinks) SetBases(physical.LinkID, link.RequestID, physical.BasisSource) {}
 func (x *simLinks) Contended(physical.LinkID, link.RequestID) bool                 { return false }
-func (x *simLinks) Down(physical.LinkID) error                                     { return nil }
+func (x *simLinks) Full(physical.LinkID) error                                     { return nil }
 
 func (x *simLinks) End(k physical.LinkID, id link.RequestID, code qnet.Code) {
 	l, side := x.end(k)

@@ -22,6 +22,7 @@ type Circuit interface {
 	Peer() qnet.NodeID
 	Hops() int
 	Lanes() int
+	Full() error
 	Estimate() network.Estimate
 	Request(network.Request) error
 	Cancel(id uint64)

@@ -347,7 +347,13 @@ func (k *socket) cancel(p *post, code qnet.Code) {
 // blocker says what a request waits for.
 func (k *socket) blocker(p *post) string {
 	if p.state == matched {
-		return fmt.Sprintf("matched, waiting for entanglement, %d of %s so far", p.got, count(p.pairs))
+		text := fmt.Sprintf("matched, waiting for entanglement, %d of %s so far", p.got, count(p.pairs))
+		if k.circuit != nil { // otherwise it has just gone
+			if err := k.circuit.Full(); err != nil {
+				text += ": " + err.Error()
+			}
+		}
+		return text
 	}
 	c := classOf(p.kind, k.head)
 	if len(k.told[c]) > 0 {

@@ -3,8 +3,6 @@ package transport_test
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,15 +12,13 @@ import (
 	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/event"
+	"qstack/qnet/golden"
 	"qstack/qnet/wire"
-	"qstack/qnet/wire/wiretest"
 	"qstack/transport"
 	"qstack/transport/transporttest"
 )
 
-// TestScenarios runs the scripts of testdata. A script is a series of blocks:
-// commands, a line of four dashes, and all that happens, up to an empty line.
-// After a change, run with -update and understand the difference.
+// TestScenarios runs the scripts of testdata.
 //
 // Commands:
 //
@@ -41,45 +37,30 @@ import (
 //
 // #N stands for the sequence number N after the first.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scenarios", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden.Scripts(t, func(t *testing.T, out *bytes.Buffer) func([]string) error {
+		loop := event.NewVirtual()
+		t.Cleanup(func() {
+			if err := loop.Drain(); err != nil {
+				t.Error(err)
 			}
-			got := runScenario(t, string(want))
-			if *wiretest.Update {
-				if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(want) {
-				g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-				for i := range g {
-					if i >= len(w) || g[i] != w[i] {
-						line := "(end of file)"
-						if i < len(w) {
-							line = w[i]
-						}
-						t.Fatalf("%s:%d:\n got %s\nwant %s", file, i+1, g[i], line)
-					}
-				}
-				t.Fatalf("%s: output ends early", file)
-			}
+			loop.Close()
 		})
-	}
+		sc := &scenario{t: t, loop: loop, out: out, programs: make(map[string]*program), channels: make(map[string]*channel)}
+		sc.world = transporttest.New(loop, func(c *transport.Config) {
+			c.Posts, c.InFlight, c.Backlog, c.Listeners, c.Channels, c.Sessions, c.Qubits = 6, 3, 2, 2, 20, 3, 8
+		}, "alice", "charlie")
+		sc.world.Delay = time.Millisecond
+		sc.world.PairTime = 100 * time.Microsecond
+		sc.world.Log = sc.logf
+		return sc.command
+	})
 }
 
 type scenario struct {
 	t        *testing.T
 	loop     *event.Virtual
 	world    *transporttest.World
-	out      bytes.Buffer
+	out      *bytes.Buffer
 	programs map[string]*program
 	channels map[string]*channel
 }
@@ -105,49 +86,7 @@ func (sc *scenario) logf(format string, args ...any) {
 	text := sequence.ReplaceAllStringFunc(fmt.Sprintf(format, args...), func(s string) string {
 		return fmt.Sprintf("#%d", number(s)-seqBase)
 	})
-	fmt.Fprintf(&sc.out, "%v %s\n", sc.loop.Now(), text)
-}
-
-func runScenario(t *testing.T, script string) string {
-	loop := event.NewVirtual()
-	defer loop.Close()
-	sc := &scenario{t: t, loop: loop, programs: make(map[string]*program), channels: make(map[string]*channel)}
-	sc.world = transporttest.New(loop, func(c *transport.Config) {
-		c.Posts, c.InFlight, c.Backlog, c.Listeners, c.Channels, c.Sessions, c.Qubits = 6, 3, 2, 2, 20, 3, 8
-	}, "alice", "charlie")
-	sc.world.Delay = time.Millisecond
-	sc.world.PairTime = 100 * time.Microsecond
-	sc.world.Log = sc.logf
-
-	var result strings.Builder
-	var commands []string
-	old := false // in the output of before
-	for line := range strings.Lines(script) {
-		line = strings.TrimSuffix(line, "\n")
-		switch {
-		case old:
-			old = line != ""
-		case line == "----":
-			for _, c := range commands {
-				if err := sc.command(c); err != nil {
-					t.Fatalf("%s: %v", c, err)
-				}
-			}
-			commands = nil
-			fmt.Fprintf(&result, "----\n%s\n", sc.out.String())
-			sc.out.Reset()
-			old = true
-		default:
-			fmt.Fprintln(&result, line)
-			if line != "" && !strings.HasPrefix(line, "#") {
-				commands = append(commands, line)
-			}
-		}
-	}
-	if err := loop.Drain(); err != nil {
-		t.Error(err)
-	}
-	return result.String()
+	fmt.Fprintf(sc.out, "%v %s\n", sc.loop.Now(), text)
 }
 
 const seqBase = 1<<32 - 64
@@ -192,8 +131,7 @@ func gate(s string) transport.Gate {
 }
 
 // command carries out one line.
-func (sc *scenario) command(line string) error {
-	f := strings.Fields(line)
+func (sc *scenario) command(f []string) error {
 	arg := func(i int) string {
 		if i < len(f) {
 			return f[i]

@@ -170,6 +170,19 @@ func TestRefusals(t *testing.T) {
 			text(t, err, qnet.ErrTimeout, "charlie")
 			_, err = c.Keep(ctx, 2)
 			text(t, err, qnet.ErrNoMemory, "2", "1")
+
+			if _, err := c.Write([]byte{0}); err != nil {
+				return err
+			}
+			pairs, err := c.Keep(ctx, 1)
+			if err != nil {
+				return err
+			}
+			kctx, cancel = alice.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, err = c.Keep(kctx, 1)
+			text(t, err, qnet.ErrTimeout, "0 of 1 pair", "the communication qubit of alice for link alice-bob is in use; free it")
+			pairs[0].Qubit.Free()
 			return nil
 		})
 		c, err := l.Accept(ctx)
@@ -177,9 +190,20 @@ func TestRefusals(t *testing.T) {
 			return err
 		}
 		defer c.Close()
+		if _, err := c.Read(make([]byte, 1)); err != nil { // until alice wants pairs
+			return err
+		}
+		for range 2 {
+			pairs, err := c.Keep(ctx, 1)
+			if err != nil {
+				text(t, err, qnet.ErrCancelled, "alice withdrew", "in use")
+				break
+			}
+			pairs[0].Qubit.Free()
+		}
 		_, err = c.Read(make([]byte, 1)) // until alice hangs up
 		if err == nil {
-			t.Error("alice wrote something")
+			t.Error("alice wrote more")
 		}
 		return nil
 	})

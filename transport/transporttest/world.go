@@ -382,6 +382,7 @@ func (e *circuitEnd) ID() network.CircuitID {
 func (e *circuitEnd) Peer() qnet.NodeID { return e.other().owner.id }
 func (e *circuitEnd) Hops() int         { return 1 }
 func (e *circuitEnd) Lanes() int        { return 1 << 20 } // as many as anybody asks for
+func (e *circuitEnd) Full() error       { return nil }
 
 // Estimate implements transport.Circuit.
 func (e *circuitEnd) Estimate() network.Estimate {
@@ -628,9 +629,4 @@ func (c *line) hand(e *circuitEnd, r *request, d network.Delivery) {
 	if r.left == 0 {
 		e.handler.RequestDone(r.ID)
 	}
-}
-
-// Zero returns a new zero message of the type of m.
-func Zero(m wire.Message) wire.Message {
-	return reflect.New(reflect.TypeOf(m).Elem()).Interface().(wire.Message)
 }
