@@ -209,3 +209,24 @@ func TestRefusals(t *testing.T) {
 	})
 	n.Run()
 }
+
+// Pairs that do not violate the CHSH inequality fail its verdict, also where none
+// else could be expected.
+func TestNoViolationFails(t *testing.T) {
+	s := qtest.Scenario(t, "chain10.toml")
+	want, err := expect.Compute(s, "n0", "n9", expect.Options{Pairs: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := verify.Judge(measure(t, qtest.New(t, s, node.Options{Seed: 2}), "n0", "n9", verify.Plan{Pairs: 1200, PerState: 10}), want, true)
+	if want.CHSH.Mean >= 2 || !slices.Equal(r.Failed, []string{"chsh"}) || r.Verdict != "fail" {
+		t.Errorf("S = %.3f, expected %.3f: failed %v, verdict %s", r.CHSH.S, want.CHSH.Mean, r.Failed, r.Verdict)
+	}
+	var table strings.Builder
+	if err := r.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "S is not above 2, and this hardware is not expected to reach it") {
+		t.Errorf("the table does not say why:\n%s", &table)
+	}
+}
