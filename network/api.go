@@ -23,7 +23,8 @@ type PairName struct {
 	Seq     uint64 // the sequence number of the head end's own link pair
 }
 
-// Corrector says which end turns the Bell state of each pair into Φ+.
+// Corrector says which end turns the Bell state of each pair into the one asked
+// for.
 type Corrector uint8
 
 // The correctors. A keeping end corrects by gates, a measuring one by
@@ -53,14 +54,15 @@ type Request struct {
 	// PeerMeasures says the same of the other end.
 	PeerMeasures bool
 	Corrector    Corrector
+	State        qnet.BellLabel // that a corrector turns the pairs into
 }
 
 // Delivery is one end-to-end pair, confirmed at both ends.
 type Delivery struct {
 	Request uint64
 	Name    PairName
-	// Label is the Bell state of the pair after correction: Φ+ if there was a
-	// corrector.
+	// Label is the Bell state of the pair after correction: the one asked for if
+	// there was a corrector.
 	Label qnet.BellLabel
 	// Qubit is this end's half, if it was kept. It belongs to the receiver now,
 	// who must free it.

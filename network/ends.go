@@ -256,21 +256,22 @@ func (c *Circuit) endExpire(m *CircuitExpire) {
 	}
 }
 
-// corrects reports whether this end turns the pairs of r into Φ+.
+// corrects reports whether this end turns the pairs of r into the state asked
+// for.
 func (c *Circuit) corrects(r *endRequest) bool {
 	return r.Corrector == CorrectorHead && c.IsHead() || r.Corrector == CorrectorTail && !c.IsHead()
 }
 
 // deliver hands up a confirmed pair, after this end's correction.
 func (c *Circuit) deliver(t *transit) {
-	label := t.track.Label
 	if c.corrects(t.req) {
+		off := t.track.Label ^ t.req.State
 		if t.req.Measure {
-			if flip, ok := label.Flips(t.req.Bases.Basis(t.basis)); ok && flip {
+			if flip, ok := off.Flips(t.req.Bases.Basis(t.basis)); ok && flip {
 				t.bit ^= 1
 			}
-		} else if label != qnet.PhiPlus {
-			c.correct(t, label)
+		} else if off != 0 {
+			c.correct(t, off)
 			return
 		}
 	}
@@ -278,8 +279,8 @@ func (c *Circuit) deliver(t *transit) {
 }
 
 // correct applies XˣZᶻ to this end's half: on either half of a Bell state it
-// gives Φ+, up to a global sign.
-func (c *Circuit) correct(t *transit, label qnet.BellLabel) {
+// changes the label by xz, up to a global sign.
+func (c *Circuit) correct(t *transit, off qnet.BellLabel) {
 	done := func(r physical.Result) {
 		switch {
 		case t.void || c.state != circuitUp:
@@ -290,14 +291,14 @@ func (c *Circuit) correct(t *transit, label qnet.BellLabel) {
 			c.handUp(t)
 		}
 	}
-	if label.X() {
+	if off.X() {
 		var f func(physical.Result)
-		if !label.Z() {
+		if !off.Z() {
 			f = done
 		}
 		c.l.dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: t.qubit}, f)
 	}
-	if label.Z() {
+	if off.Z() {
 		c.l.dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateZ, A: t.qubit}, done)
 	}
 }
@@ -312,7 +313,7 @@ func (c *Circuit) handUp(t *transit) {
 		d.Name.Seq = t.track.Origin
 	}
 	if r.Corrector != CorrectorNobody {
-		d.Label = qnet.PhiPlus
+		d.Label = r.State
 	}
 	if r.Measure {
 		d.Qubit = physical.Qubit{}
@@ -402,12 +403,12 @@ func (c *Circuit) measured(id link.RequestID, ms []link.Measured) {
 		d := Delivery{Request: r.ID, Name: PairName{Circuit: c.id, Seq: m.Seq}, Label: m.Label, Basis: m.Basis, Bit: m.Bit,
 			Created: m.Created, At: m.Created.Add(trip + spec.MeasureTime(r.Bases.Basis(m.Basis))), Fidelity: fidelity}
 		if flips {
-			if flip, ok := m.Label.Flips(r.Bases.Basis(m.Basis)); ok && flip {
+			if flip, ok := (m.Label ^ r.State).Flips(r.Bases.Basis(m.Basis)); ok && flip {
 				d.Bit ^= 1
 			}
 		}
 		if r.Corrector != CorrectorNobody {
-			d.Label = qnet.PhiPlus
+			d.Label = r.State
 		}
 		c.count(r, d)
 		if c.state != circuitUp {

@@ -180,6 +180,9 @@ func (c *Conn) Circuit() transport.CircuitID { return c.opened.Circuit }
 // Hops returns the number of links between the two nodes.
 func (c *Conn) Hops() int { return int(c.opened.Hops) }
 
+// State returns the Bell state that was asked for when the socket was dialled.
+func (c *Conn) State() BellLabel { return c.opened.State }
+
 // Estimate is what a socket is expected to deliver.
 type Estimate struct {
 	Fidelity float64 // of a kept pair at delivery, to its Bell state
@@ -278,7 +281,8 @@ func (e *LostError) Unwrap() error { return qnet.ErrQubitLost }
 
 // Keep asks for n pairs and keeps this end's halves. It returns when all are
 // there. The other end must ask for n pairs too, to keep or to measure. The pairs
-// are all |Φ+⟩, up to noise, and the caller must free their qubits.
+// are all in the socket's Bell state, up to noise, and the caller must free their
+// qubits.
 //
 // It fails with qnet.ErrMismatch when the other end asks for another number,
 // and qnet.ErrTimeout, which says what it waited for; no qubits are held then.
@@ -304,8 +308,8 @@ func (c *Conn) Keep(ctx context.Context, n int) ([]*Pair, error) {
 // The other end must ask for n pairs too, to keep or to measure.
 //
 // Where an end keeps its half, or has only X, Y and Z to measure in, the bits
-// are as if measured on |Φ+⟩; otherwise Outcomes.Label says which Bell state each
-// was. On failure it returns the outcomes so far, if any; the other end may have
+// are as if measured on the socket's Bell state; otherwise Outcomes.Label says
+// which Bell state each was. On failure it returns the outcomes so far, if any; the other end may have
 // more or fewer.
 func (c *Conn) Measure(ctx context.Context, n int, b Bases) (*Outcomes, error) {
 	o := &Outcomes{Circuit: c.opened.Circuit}

@@ -265,6 +265,9 @@ type Contract struct {
 	// MinRate is the least expected rate in pairs per second, 0 for any. What the
 	// path does not give is refused with qnet.ErrUnsupported.
 	MinRate float64
+	// State is the Bell state of the pairs that both ends keep or measure; the
+	// zero value is Φ+. An end turns those that come as another into it.
+	State BellLabel
 }
 
 // Addr is the address of a port of a node.
@@ -303,7 +306,10 @@ func (n *Node) Dial(ctx context.Context, addr string, c Contract) (*Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	return n.openConn(ctx, &transport.Dial{Node: a.Node, Port: a.Port, MinFidelity: c.MinFidelity, MinRate: c.MinRate})
+	if !c.State.Valid() {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "dial %s: %v is not one of the four Bell states", addr, c.State)
+	}
+	return n.openConn(ctx, &transport.Dial{Node: a.Node, Port: a.Port, MinFidelity: c.MinFidelity, MinRate: c.MinRate, State: c.State})
 }
 
 // Listen listens on a port of this node: addr is ":7", or "alice:7" with the

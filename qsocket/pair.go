@@ -55,7 +55,7 @@ type Outcomes struct {
 	Seq     []uint64    // with Circuit the name of the pair
 	Basis   []uint8     // number of the basis among those that were given
 	Bit     []uint8     // 0 for the +1 eigenstate of the axis
-	Label   []BellLabel // Bell state as which the pair is to be read: Φ+ unless nobody could correct
+	Label   []BellLabel // Bell state as which the pair is to be read: the socket's unless nobody could correct
 	At      []qnet.Time // instant of delivery; see Node.Time
 }
 

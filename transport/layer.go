@@ -281,6 +281,7 @@ func (a *acceptor) Accept(st control.Stream, first []byte) control.StreamHandler
 		return refused{}
 	}
 	k.tag = k.id
+	k.asked = m.State
 	k.stream = st
 	k.lis = li
 	li.invited++

@@ -74,6 +74,7 @@ func (k Kind) String() string {
 type Connect struct {
 	Port        uint16
 	MinFidelity float64
+	State       qnet.BellLabel
 	Program     string
 }
 
@@ -90,6 +91,7 @@ func (m *Connect) Fields(c *wire.Codec) {
 	if m.MinFidelity < 0 || m.MinFidelity > 1 {
 		c.Fail("min_fidelity", wire.ErrRange)
 	}
+	wire.Uint(c, "state", &m.State, 4, "Bell state that pairs are corrected to, two bits xz")
 	c.String("program", &m.Program, maxName, "name of the dialling program, for diagnostics")
 }
 
@@ -173,7 +175,7 @@ func (m *Match) Fields(c *wire.Codec) {
 	c.Uvarint("id", &m.ID, "number of the request on the circuit")
 	c.Uvarint("head", &m.Head, "the head's request")
 	c.Uvarint("tail", &m.Tail, "the tail's request")
-	wire.Uint(c, "corrector", &m.Corrector, uint64(network.CorrectorTail)+1, "who corrects the Bell state: 0 nobody, 1 head, 2 tail")
+	wire.Uint(c, "corrector", &m.Corrector, uint64(network.CorrectorTail)+1, "who corrects pairs to the Bell state of the socket: 0 nobody, 1 head, 2 tail")
 }
 
 // Fail ends two requests that can not be served.

@@ -18,7 +18,7 @@ func samples() []wire.Message {
 	token := transport.Token("0123456789abcdef")
 	circuit := transport.CircuitID{Head: 0x0102030405060708, Number: 1<<32 + 5}
 	return []wire.Message{
-		&transport.Connect{Port: 7, MinFidelity: 0.85, Program: "teleport"},
+		&transport.Connect{Port: 7, MinFidelity: 0.85, State: qnet.PsiPlus, Program: "teleport"},
 		&transport.ConnectReply{Code: qnet.ErrNoListener, Text: "nobody", Tag: 300},
 		&transport.Open{},
 		&transport.Post{Seq: 1<<32 - 64, Kind: transport.KindMeasure, Pairs: 1000, Pauli: true},
@@ -43,9 +43,9 @@ func samples() []wire.Message {
 		&transport.MeasureQubit{Ref: 7, Qubit: 8, Basis: qnet.Basis{Theta: 0.25, Phi: 0.75}},
 		&transport.FreeQubit{Qubit: 9},
 		&transport.Flush{Ref: 10, Qubit: 11},
-		&transport.Dial{Node: "charlie", Port: 7, MinFidelity: 0.5, MinRate: 12.5},
+		&transport.Dial{Node: "charlie", Port: 7, MinFidelity: 0.5, MinRate: 12.5, State: qnet.PsiMinus},
 		&transport.Accept{Port: 9},
-		&transport.Opened{Code: qnet.ErrFidelity, Text: "0.8", Peer: "charlie", PeerID: 77, Port: 7, Circuit: circuit, Hops: 2, Fidelity: 0.9, Rate: 182},
+		&transport.Opened{Code: qnet.ErrFidelity, Text: "0.8", Peer: "charlie", PeerID: 77, Port: 7, Circuit: circuit, Hops: 2, Fidelity: 0.9, Rate: 182, State: qnet.PhiMinus},
 		&transport.Ask{Ref: 12, Kind: transport.KindMeasure, Pairs: 13, Bases: transport.Bases{Bases: []qnet.Basis{qnet.BasisX, {Theta: 1, Phi: 2}}, Weights: []float64{1, 3}}, Qubit: 14},
 		&transport.Cancel{Ref: 15, Code: qnet.ErrTimeout},
 		&transport.Kept{Ref: 16, Pairs: []transport.KeptPair{{Seq: 1<<32 + 1, Label: qnet.PsiPlus, Qubit: 17, Created: 18, At: 19, Fidelity: 0.875}}},

@@ -226,7 +226,7 @@ func (k *socket) match() {
 	}
 }
 
-// corrector decides who makes the pairs Φ+. For the head's p and the tail's r: a
+// corrector decides who makes the pairs what was asked for. For the head's p and the tail's r: a
 // keeping end can by gates, a measuring one if it measures Pauli bases only.
 // The label of a pair for teleportation goes into the correction of the qubit.
 func corrector(p *post, r Post) network.Corrector {
@@ -305,6 +305,7 @@ func (k *socket) start(p *post, r Post, m *Match) error {
 		Bases:        physical.BasisSource{Bases: p.bases.Bases, Weights: p.bases.Weights},
 		PeerMeasures: r.Kind == KindMeasure,
 		Corrector:    m.Corrector,
+		State:        k.asked,
 	})
 	if err != nil {
 		return qnet.Errorf(qnet.CodeOf(err), "%v: %v", p, err)

@@ -267,6 +267,7 @@ type Dial struct {
 	Port        uint16
 	MinFidelity float64
 	MinRate     float64
+	State       qnet.BellLabel
 }
 
 // Type implements wire.Message.
@@ -283,6 +284,7 @@ func (m *Dial) Fields(c *wire.Codec) {
 	wire.Uint(c, "port", &m.Port, 0, "the port")
 	c.Float("min_fidelity", &m.MinFidelity, "fidelity asked of the circuit, 0 to 1")
 	c.Float("min_rate", &m.MinRate, "pairs per second asked of the circuit")
+	wire.Uint(c, "state", &m.State, 4, "Bell state that pairs are corrected to, two bits xz")
 }
 
 // Accept makes a channel the tail end of the next socket on a port.
@@ -314,6 +316,7 @@ type Opened struct {
 	Hops     uint64
 	Fidelity float64
 	Rate     float64
+	State    qnet.BellLabel
 }
 
 // Type implements wire.Message.
@@ -334,6 +337,7 @@ func (m *Opened) Fields(c *wire.Codec) {
 	c.Uvarint("hops", &m.Hops, "links of the circuit")
 	c.Float("fidelity", &m.Fidelity, "expected fidelity of a pair")
 	c.Float("rate", &m.Rate, "expected pairs per second")
+	wire.Uint(c, "state", &m.State, 4, "Bell state that pairs are corrected to, two bits xz")
 }
 
 // Bases is a private choice of measurement bases: for each pair one of Bases,

@@ -63,8 +63,9 @@ type socket struct {
 	peer     qnet.NodeID
 	peerName string
 	port     uint16
-	dial     Dial    // head
-	info     *Opened // answers Dial or Accept
+	dial     Dial           // head
+	asked    qnet.BellLabel // of the pairs
+	info     *Opened        // answers Dial or Accept
 	tag      uint64
 	stream   control.Stream
 	circuit  Circuit
@@ -126,8 +127,8 @@ func (l *Layer) dial(c *Channel, m *Dial) {
 		return
 	}
 	k := newSocket(l, peer, m.Port)
-	k.head, k.ch, k.dial = true, c, *m
-	st, err := l.ctl.Open(peer, &Connect{Port: m.Port, MinFidelity: m.MinFidelity, Program: c.session.name}, (*streamEnd)(k))
+	k.head, k.ch, k.dial, k.asked = true, c, *m, m.State
+	st, err := l.ctl.Open(peer, &Connect{Port: m.Port, MinFidelity: m.MinFidelity, State: m.State, Program: c.session.name}, (*streamEnd)(k))
 	if err != nil {
 		fail(qnet.CodeOf(err), "%v", err)
 		return
@@ -219,7 +220,7 @@ func (k *socket) join(c Circuit) {
 	k.circuit = c
 	k.info = &Opened{
 		Peer: k.peerName, PeerID: k.peer, Port: k.port, Circuit: c.ID(),
-		Hops: uint64(c.Hops()), Fidelity: est.Fidelity, Rate: est.Rate,
+		Hops: uint64(c.Hops()), Fidelity: est.Fidelity, Rate: est.Rate, State: k.asked,
 	}
 }
 

@@ -514,7 +514,7 @@ func (c *line) make(id uint64, label qnet.BellLabel) {
 		return
 	}
 	if a.Corrector != network.CorrectorNobody {
-		label = qnet.PhiPlus
+		label = a.State
 	}
 	c.seq++
 	da := network.Delivery{Request: id, Name: network.PairName{Circuit: c.ends[0].ID(), Seq: c.seq}, Label: label, Created: c.w.Loop.Now(), At: c.w.Loop.Now(), Fidelity: c.fidelity}
