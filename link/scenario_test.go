@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,13 +15,11 @@ import (
 	"qstack/qnet"
 	"qstack/qnet/control"
 	"qstack/qnet/event"
+	"qstack/qnet/golden"
 	"qstack/qnet/wire"
-	"qstack/qnet/wire/wiretest"
 )
 
-// TestScenarios runs the scripts of testdata. A script is a series of blocks:
-// commands, a line of four dashes, and all that happens, up to an empty line.
-// After a change, run with -update and understand the difference.
+// TestScenarios runs the scripts of testdata.
 //
 // Two nodes, alice (side 0) and bob (side 1), share one link with a station.
 // Attempts are made every microsecond, nothing else takes time, and messages
@@ -47,74 +43,20 @@ import (
 // A request is named by its creator and a number, as in a1, a pair by #1 in the
 // order of success.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scenarios", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden.Scripts(t, func(t *testing.T, out *bytes.Buffer) func([]string) error {
+		sc := newScript(t, out, 1)
+		t.Cleanup(func() { sc.loop.Close() })
+		return func(f []string) error {
+			defer func() { sc.settle() }()
+			if f[0] != "lanes" {
+				return sc.command(f)
 			}
-			got := runScript(t, string(want))
-			if *wiretest.Update {
-				if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-			for i := range max(len(g), len(w)) {
-				a, b := "(end of file)", "(end of file)"
-				if i < len(g) {
-					a = g[i]
-				}
-				if i < len(w) {
-					b = w[i]
-				}
-				if a != b {
-					t.Fatalf("%s:%d:\n got %s\nwant %s", file, i+1, a, b)
-				}
-			}
-		})
-	}
-}
-
-func runScript(t *testing.T, script string) string {
-	sc := newScript(t, 1)
-	defer func() { sc.loop.Close() }()
-	var result strings.Builder
-	var commands []string
-	old := false // in the output of before
-	for line := range strings.Lines(script) {
-		line = strings.TrimSuffix(line, "\n")
-		switch {
-		case old:
-			old = line != ""
-		case line == "----":
-			for _, c := range commands {
-				if f := strings.Fields(c); f[0] == "lanes" {
-					sc.loop.Close()
-					n, _ := strconv.Atoi(f[1])
-					sc = newScript(t, n)
-				} else if err := sc.command(f); err != nil {
-					t.Fatalf("%s: %v", c, err)
-				}
-				sc.settle()
-			}
-			commands = nil
-			fmt.Fprintf(&result, "----\n%s\n", sc.out.String())
-			sc.out.Reset()
-			old = true
-		default:
-			fmt.Fprintln(&result, line)
-			if line != "" && !strings.HasPrefix(line, "#") {
-				commands = append(commands, line)
-			}
+			sc.loop.Close()
+			n, err := strconv.Atoi(f[1])
+			sc = newScript(t, out, n)
+			return err
 		}
-	}
-	return result.String()
+	})
 }
 
 // The identities of the three parties, which are also their places in
@@ -129,7 +71,7 @@ const (
 type script struct {
 	t        *testing.T
 	loop     *event.Virtual
-	out      bytes.Buffer
+	out      *bytes.Buffer
 	nodes    [2]*node
 	station  *link.Station
 	parties  [4]*party
@@ -157,8 +99,8 @@ type loss struct {
 
 const theLink physical.LinkID = 1
 
-func newScript(t *testing.T, lanes int) *script {
-	sc := &script{t: t, loop: event.NewVirtual(), down: make(map[[2]qnet.NodeID]bool)}
+func newScript(t *testing.T, out *bytes.Buffer, lanes int) *script {
+	sc := &script{t: t, out: out, loop: event.NewVirtual(), down: make(map[[2]qnet.NodeID]bool)}
 	for id := alice; id <= station; id++ {
 		sc.parties[id] = &party{sc: sc, id: id}
 	}
@@ -184,7 +126,7 @@ func (sc *script) settle() { _ = sc.loop.RunFor(0) }
 var names = [...]string{alice: "alice", bob: "bob", station: "station"}
 
 func (sc *script) logf(format string, args ...any) {
-	fmt.Fprintf(&sc.out, "%v "+format+"\n", append([]any{sc.loop.Now()}, args...)...)
+	fmt.Fprintf(sc.out, "%v "+format+"\n", append([]any{sc.loop.Now()}, args...)...)
 }
 
 // command carries out one line.

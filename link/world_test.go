@@ -1,7 +1,6 @@
 package link_test
 
 import (
-	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -265,43 +264,6 @@ func (e *end) Ended(_ physical.LinkID, id link.RequestID, err error) {
 }
 
 func (e *end) LinkChange(physical.LinkID, error) {}
-
-// twoSamples fails the test when two histograms do not come from one
-// distribution. Bins with fewer than 20 in both together are joined with the
-// next. The threshold is that of 5 standard deviations (one-sided 2.9e-7) in the
-// Wilson-Hilferty approximation.
-func twoSamples(t *testing.T, what string, a, b []int) {
-	t.Helper()
-	var na, nb float64
-	for i := range a {
-		na += float64(a[i])
-		nb += float64(b[i])
-	}
-	var x, ga, gb float64
-	k := -1
-	left := na + nb
-	for i := range a {
-		ga += float64(a[i])
-		gb += float64(b[i])
-		left -= float64(a[i] + b[i])
-		if ga+gb < 20 || left > 0 && left < 20 {
-			continue
-		}
-		d := math.Sqrt(nb/na)*ga - math.Sqrt(na/nb)*gb
-		x += d * d / (ga + gb)
-		k++
-		ga, gb = 0, 0
-	}
-	if k < 1 {
-		t.Fatalf("%s: %d degrees of freedom: the test tests nothing", what, k)
-	}
-	n := float64(k)
-	limit := n * math.Pow(1-2/(9*n)+5*math.Sqrt(2/(9*n)), 3)
-	t.Logf("%s: chi-square %.1f with %d degrees of freedom, limit %.1f", what, x, k, limit)
-	if x > limit {
-		t.Errorf("%s: chi-square %.1f with %d degrees of freedom, want below %.1f", what, x, k, limit)
-	}
-}
 
 // bin counts a value in a histogram, the last bin taking all beyond.
 func bin(h []int, v uint64) { h[min(v, uint64(len(h)-1))]++ }

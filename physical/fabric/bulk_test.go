@@ -10,7 +10,9 @@ import (
 	"qstack/physical/fabric"
 	"qstack/physical/herald"
 	"qstack/physical/state"
+	"qstack/physical/state/densetest"
 	"qstack/qnet"
+	"qstack/qnet/qnettest"
 )
 
 // column collects the outcomes of one end.
@@ -110,30 +112,24 @@ func expected(c fabric.Config, srcA, srcB physical.BasisSource) (p [kinds]float6
 	for _, h := range c.Links[0].Model.Heralds() {
 		for i, ba := range srcA.Bases {
 			for j, bb := range srcB.Bases {
-				d := newDense()
-				rho := newMatrix(4)
-				for l, w := range h.Weights {
-					rho = rho.plus(bellState(l>>1, l&1).scaled(complex(w, 0)))
-				}
-				d.add(rho, aging{}, 0, 1)
+				w := densetest.New[int]()
+				w.Pair(0, 1, densetest.Decay{}, densetest.Decay{}, h.Weights)
 				for end, basis := range []qnet.Basis{ba, bb} {
 					n := c.Nodes[end]
 					t := light + n.Spec.Readout.Seconds()
 					if basis != qnet.BasisZ {
 						t += n.Spec.Gate1.Seconds()
 					}
-					d.ages = make([]aging, 2)
-					d.ages[end] = aging{n.Communication.T1, n.Communication.T2, n.Communication.Depolarise}
-					d.age(t)
+					w.Decay(end, densetest.Decay(n.Communication), t)
 				}
-				for a := range 2 {
-					for b := range 2 {
-						pair := projector(ba.Theta, ba.Phi, a).tensor(projector(bb.Theta, bb.Phi, b))
-						q := pair.times(d.rho).trace() * h.P * probability(srcA, i) * probability(srcB, j)
-						for ra := range 2 {
-							for rb := range 2 {
-								p[kind(h.Label, uint8(i), uint8(j), uint8(ra), uint8(rb))] += q *
-									right(c.Nodes[0].Noise.ReadoutError, ra == a) * right(c.Nodes[1].Noise.ReadoutError, rb == b)
+				for a := range uint8(2) {
+					for b := range uint8(2) {
+						pair := densetest.Projector(ba, a).Kron(densetest.Projector(bb, b))
+						q := real(pair.Mul(w.Density(0, 1)).Trace()) * h.P * probability(srcA, i) * probability(srcB, j)
+						for ra := range uint8(2) {
+							for rb := range uint8(2) {
+								p[kind(h.Label, uint8(i), uint8(j), ra, rb)] += q *
+									densetest.Readout(c.Nodes[0].Noise.ReadoutError, ra == a) * densetest.Readout(c.Nodes[1].Noise.ReadoutError, rb == b)
 							}
 						}
 					}
@@ -169,7 +165,7 @@ func TestBulkEqualsPairs(t *testing.T) {
 		for i := range cycles {
 			got[kind(labels[i], a.basis[i], b.basis[i], a.bit[i], b.bit[i])]++
 		}
-		chiSquare(t, "measured directly", got[:], want[:], len(cycles))
+		qnettest.Fit(t, "measured directly", got[:], want[:])
 		l.free(alice, qa)
 		l.free(bob, qb)
 		l.empty()
@@ -190,42 +186,9 @@ func TestBulkEqualsPairs(t *testing.T) {
 			l.drain()
 			got[kind(label, ka, kb, a, b)]++
 		}
-		chiSquare(t, "pair by pair", got[:], want[:], n)
+		qnettest.Fit(t, "pair by pair", got[:], want[:])
 		l.empty()
 	})
-}
-
-// chiSquare fails the test when n draws do not fit the probabilities; kinds of
-// less than 10 expected are joined into one. The threshold is that of 5 standard
-// deviations (one-sided 2.9e-7) in the Wilson-Hilferty approximation.
-func chiSquare(t *testing.T, what string, got []int, p []float64, n int) {
-	t.Helper()
-	var x, restGot, restWant float64
-	k := -1
-	add := func(g, w float64) {
-		x += (g - w) * (g - w) / w
-		k++
-	}
-	for i := range got {
-		g, w := float64(got[i]), p[i]*float64(n)
-		if w == 0 && g > 0 {
-			t.Errorf("%s: kind %d is impossible but came %v times", what, i, g)
-		}
-		if w < 10 {
-			restGot += g
-			restWant += w
-			continue
-		}
-		add(g, w)
-	}
-	if restWant > 5 {
-		add(restGot, restWant)
-	}
-	m := float64(k)
-	limit := m * math.Pow(1-2/(9*m)+5*math.Sqrt(2/(9*m)), 3)
-	if x > limit {
-		t.Errorf("%s: chi-square %.1f with %d degrees of freedom, want below %.1f", what, x, k, limit)
-	}
 }
 
 // On ideal links, with bases that each device draws privately, the CHSH value is

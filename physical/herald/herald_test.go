@@ -10,6 +10,7 @@ import (
 
 	"qstack/physical/herald"
 	"qstack/qnet"
+	"qstack/qnet/qnettest"
 )
 
 var _ = []herald.Model{herald.Ideal{}, herald.DoubleClick{}}
@@ -179,14 +180,14 @@ func TestSkippingEqualsAttempts(t *testing.T) {
 			p := m.SuccessProbability()
 			var want [bins]float64
 			for n := range want {
-				want[n] = pairs * p * math.Pow(1-p, float64(n))
+				want[n] = p * math.Pow(1-p, float64(n))
 			}
-			want[bins-1] = pairs * math.Pow(1-p, bins-1)
-			chiSquare(t, "attempts made", looped[:], want[:])
-			chiSquare(t, "attempts skipped", skipped[:], want[:])
-			half := []float64{pairs / 2, pairs / 2}
-			chiSquare(t, "heralds of attempts made", loopedKind[:], half)
-			chiSquare(t, "heralds drawn", skippedKind[:], half)
+			want[bins-1] = math.Pow(1-p, bins-1)
+			qnettest.Fit(t, "attempts made", looped[:], want[:])
+			qnettest.Fit(t, "attempts skipped", skipped[:], want[:])
+			half := []float64{0.5, 0.5}
+			qnettest.Fit(t, "heralds of attempts made", loopedKind[:], half)
+			qnettest.Fit(t, "heralds drawn", skippedKind[:], half)
 			for k, label := range labels {
 				w := find(t, m, label).Weights
 				for axis := range 3 {
@@ -204,37 +205,6 @@ func TestSkippingEqualsAttempts(t *testing.T) {
 	}
 }
 
-// chiSquare fails the test when the counts do not fit the expectation. Bins
-// with fewer than 10 expected are joined. The threshold is that of 5 standard
-// deviations (one-sided 2.9e-7) in the Wilson-Hilferty approximation.
-func chiSquare(t *testing.T, what string, got []int, want []float64) {
-	t.Helper()
-	var x float64
-	var g, w float64
-	k := -1
-	for i := range got {
-		g += float64(got[i])
-		w += want[i]
-		var rest float64
-		for _, v := range want[i+1:] {
-			rest += v
-		}
-		if w < 10 || rest > 0 && rest < 10 {
-			continue
-		}
-		x += (g - w) * (g - w) / w
-		k++
-		g, w = 0, 0
-	}
-	if k < 1 {
-		t.Fatalf("%s: %d degrees of freedom: the test tests nothing", what, k)
-	}
-	n := float64(k)
-	if limit := n * math.Pow(1-2/(9*n)+5*math.Sqrt(2/(9*n)), 3); x > limit {
-		t.Errorf("%s: chi-square %.1f with %d degrees of freedom, want below %.1f", what, x, k, limit)
-	}
-}
-
 // For small p the number of attempts is as good as exponential: its quantiles
 // are, and its last bit is a fair coin. False alarms below 1e-6.
 func TestAttemptsSmallProbability(t *testing.T) {
@@ -249,7 +219,7 @@ func TestAttemptsSmallProbability(t *testing.T) {
 		var parity [2]int
 		var want [10]float64
 		for i := range want {
-			want[i] = n / 10
+			want[i] = 0.1
 		}
 		for range n {
 			k := s.Attempts(rng)
@@ -258,10 +228,10 @@ func TestAttemptsSmallProbability(t *testing.T) {
 			parity[k%2]++
 		}
 		if p < 1e-4 { // else the steps of k show
-			chiSquare(t, fmt.Sprintf("p=%g: deciles", p), decile[:], want[:])
+			qnettest.Fit(t, fmt.Sprintf("p=%g: deciles", p), decile[:], want[:])
 		}
-		odd := n / (2 - p) // sum of the odd terms
-		chiSquare(t, fmt.Sprintf("p=%g: parity", p), parity[:], []float64{n - odd, odd})
+		odd := 1 / (2 - p) // sum of the odd terms
+		qnettest.Fit(t, fmt.Sprintf("p=%g: parity", p), parity[:], []float64{1 - odd, odd})
 	}
 }
 

@@ -52,42 +52,23 @@ func samples() []wire.Message {
 	}
 }
 
+func TestSamples(t *testing.T) {
+	wiretest.Complete(t, remote.Messages(), samples(), wire.ServiceFabric)
+}
 func TestGolden(t *testing.T)    { wiretest.Golden(t, "testdata", samples()...) }
 func TestRoundTrip(t *testing.T) { wiretest.RoundTrip(t, samples()...) }
 func FuzzMessages(f *testing.F)  { wiretest.Fuzz(f, samples()...) }
 
-func TestRegistry(t *testing.T) {
-	r, err := wire.NewRegistry(remote.Messages())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range r.Messages() {
-		if m.Type().Service() != wire.ServiceFabric {
-			t.Errorf("%s has number 0x%x, which is not the fabric's", wire.Name(m), uint16(m.Type()))
-		}
-		if d, ok := m.(wire.Documented); !ok || d.Doc() == "" {
-			t.Errorf("%s is not documented", wire.Name(m))
-		}
-	}
-	if n := len(samples()); n < len(remote.Messages()) {
-		t.Errorf("%d samples of %d types", n, len(remote.Messages()))
-	}
-}
-
 // Columns that do not fit together, outcomes of a basis that no source can have,
 // and lanes out of order are malformed.
 func TestConsistencyIsChecked(t *testing.T) {
-	for _, c := range []struct{ m, into wire.Message }{
-		{&remote.Outcomes{Cycles: []uint64{1, 2}, Bits: []byte{0}}, new(remote.Outcomes)},
-		{&remote.Outcomes{Cycles: []uint64{1}, Bits: []byte{0, 1}}, new(remote.Outcomes)},
-		{&remote.Outcomes{Cycles: []uint64{1}, Bits: []byte{32}}, new(remote.Outcomes)},
-		{&remote.Results{Results: make([]remote.Result, 2), Freed: []remote.Freed{{After: 3}}}, new(remote.Results)},
-		{&remote.Results{Results: make([]remote.Result, 2), Freed: []remote.Freed{{After: 2}, {After: 1}}}, new(remote.Results)},
-	} {
-		if err := wire.Parse(wire.Append(nil, c.m), c.into); err == nil {
-			t.Errorf("%+v was accepted", c.m)
-		}
-	}
+	wiretest.Reject(t,
+		&remote.Outcomes{Cycles: []uint64{1, 2}, Bits: []byte{0}},
+		&remote.Outcomes{Cycles: []uint64{1}, Bits: []byte{0, 1}},
+		&remote.Outcomes{Cycles: []uint64{1}, Bits: []byte{32}},
+		&remote.Results{Results: make([]remote.Result, 2), Freed: []remote.Freed{{After: 3}}},
+		&remote.Results{Results: make([]remote.Result, 2), Freed: []remote.Freed{{After: 2}, {After: 1}}},
+	)
 }
 
 // The longest messages that are ever sent fit their channels: 4,096 outcomes 64

@@ -1,9 +1,7 @@
 package remote_test
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -12,9 +10,12 @@ import (
 	"qstack/physical/herald"
 	"qstack/physical/remote"
 	"qstack/physical/state"
+	"qstack/physical/state/densetest"
 	"qstack/qnet"
 	"qstack/qnet/control"
 	"qstack/qnet/event"
+	"qstack/qnet/qnettest"
+	"qstack/qnet/wire"
 )
 
 const (
@@ -55,6 +56,34 @@ func chain(seed uint64) fabric.Config {
 	c.Links = []fabric.LinkConfig{
 		{ID: 1, A: alice, B: bob, LanesA: 2, LanesB: 2, Model: model},
 		{ID: 2, A: bob, B: charlie, LanesA: 2, LanesB: 2, Model: model, Length: 2e3},
+	}
+	return c
+}
+
+var (
+	atOnce = control.LinkConfig{}
+	far    = control.LinkConfig{Delay: 700 * time.Microsecond}
+)
+
+// clean returns the chain without decay and noise, with ideal links.
+func clean() fabric.Config {
+	c := chain(1)
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		n.Communication, n.Storage, n.Noise = state.Decay{}, state.Decay{}, physical.Noise{}
+	}
+	for i := range c.Links {
+		c.Links[i].Model = herald.Ideal{Probability: 0.5, Fidelity: 1, PeriodNS: 1000}
+	}
+	return c
+}
+
+// instant is clean with hardware that takes no time.
+func instant() fabric.Config {
+	c := clean()
+	for i := range c.Nodes {
+		s := &c.Nodes[i].Spec
+		s.Init, s.Gate1, s.Gate2, s.Readout = 0, 0, 0, 0
 	}
 	return c
 }
@@ -246,18 +275,20 @@ func (r *rig) rest() {
 	}
 }
 
-func wantErr(t testing.TB, err error, code qnet.Code, texts ...string) {
-	t.Helper()
-	if !errors.Is(err, code) {
-		t.Errorf("error is %v (code %v), want code %v", err, qnet.CodeOf(err), code)
-		return
-	}
-	for _, s := range texts {
-		if !strings.Contains(err.Error(), s) {
-			t.Errorf("error is %q, want %q in it", err, s)
+// watchMessages counts the messages that the network is given, by type.
+func (r *rig) watchMessages() map[wire.Type]int {
+	n := make(map[wire.Type]int)
+	r.net.SetFilter(func(_, _ qnet.NodeID, _ control.Class, typ wire.Type, b []byte) control.Verdict {
+		n[typ]++
+		if typ == (*remote.Outcomes)(nil).Type() && len(b) >= 64<<10 {
+			r.t.Errorf("a message of outcomes has %d bytes", len(b))
 		}
-	}
+		return control.Verdict{}
+	})
+	return n
 }
+
+var wantErr = qnettest.WantErr
 
 // mixed fails the test unless the state of the qubit is I/2.
 func (r *rig) mixed(q physical.Qubit) {
@@ -266,9 +297,5 @@ func (r *rig) mixed(q physical.Qubit) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for i, want := range []complex128{0.5, 0, 0, 0.5} {
-		if d := rho[i] - want; real(d)*real(d)+imag(d)*imag(d) > 1e-20 {
-			r.t.Fatalf("state is %v, want I/2", rho)
-		}
-	}
+	densetest.Compare(r.t, 1e-10, q.String(), densetest.Square(rho), densetest.Mixed)
 }

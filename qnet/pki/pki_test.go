@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"qstack/qnet"
+	"qstack/qnet/qnettest"
 )
 
 const alpn = "qnet/1"
@@ -46,18 +47,7 @@ func mustIssue(t *testing.T, ca *CA, name string, role Role) *Credential {
 	return c
 }
 
-// wantErr checks that err carries the code and its text has all the parts.
-func wantErr(t *testing.T, err error, code qnet.Code, parts ...string) {
-	t.Helper()
-	if !errors.Is(err, code) {
-		t.Fatalf("error %v: want code %v", err, code)
-	}
-	for _, p := range parts {
-		if !strings.Contains(err.Error(), p) {
-			t.Errorf("error %q: want it to say %q", err, p)
-		}
-	}
-}
+var wantErr = qnettest.WantErr
 
 // handshake connects client to server and returns both errors.
 func handshake(t *testing.T, client, server *tls.Config) (clientErr, serverErr error) {

@@ -3,13 +3,12 @@ package wire_test
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"qstack/qnet"
+	"qstack/qnet/golden"
 	"qstack/qnet/wire"
-	"qstack/qnet/wire/wiretest"
 )
 
 // number is a message whose number can be chosen.
@@ -87,22 +86,7 @@ func TestWriteMarkdown(t *testing.T) {
 	if err := r.WriteMarkdown(&b); err != nil {
 		t.Fatal(err)
 	}
-	golden := filepath.Join("testdata", "reference.md")
-	if *wiretest.Update {
-		if err := os.MkdirAll("testdata", 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(golden, []byte(b.String()), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.String() != string(want) {
-		t.Errorf("%s differs (rewrite it with -update and look at the difference)", golden)
-	}
+	golden.Compare(t, "testdata/reference.md", b.String())
 	// Every field of every message has a row; a bar in a text does not break it.
 	for _, m := range r.Messages() {
 		for _, f := range wire.Describe(m) {

@@ -18,18 +18,10 @@ func samples() []wire.Message {
 	}
 }
 
+func TestSamples(t *testing.T)   { wiretest.Complete(t, Messages(), samples(), wire.ServiceControl) }
 func TestGolden(t *testing.T)    { wiretest.Golden(t, "testdata", samples()...) }
 func TestRoundTrip(t *testing.T) { wiretest.RoundTrip(t, samples()...) }
 func FuzzMessages(f *testing.F)  { wiretest.Fuzz(f, samples()...) }
-
-func TestMessages(t *testing.T) {
-	if _, err := wire.NewRegistry(Messages()); err != nil {
-		t.Error(err)
-	}
-	if got, want := len(Messages()), len(samples()); got != want {
-		t.Errorf("%d messages, %d samples", got, want)
-	}
-}
 
 // A datagram of any length is padded to 48 bytes or left alone, and what is
 // added is a message that the receiver skips.

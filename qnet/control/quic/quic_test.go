@@ -17,6 +17,7 @@ import (
 	"qstack/qnet/control"
 	"qstack/qnet/event"
 	"qstack/qnet/pki"
+	"qstack/qnet/qnettest"
 	"qstack/qnet/wire"
 )
 
@@ -33,19 +34,7 @@ func TestNamesInOrder(t *testing.T) {
 	}
 }
 
-// wantErr checks that err carries the code and names all the parts.
-func wantErr(t *testing.T, err error, code qnet.Code, parts ...string) {
-	t.Helper()
-	if !errors.Is(err, code) {
-		t.Errorf("error %v: want code %v", err, code)
-		return
-	}
-	for _, p := range parts {
-		if !strings.Contains(err.Error(), p) {
-			t.Errorf("error %q: want it to say %q", err, p)
-		}
-	}
-}
+var wantErr = qnettest.WantErr
 
 // Alice and charlie are neighbours of bob and reach each other on demand.
 func TestThreeNodes(t *testing.T) {
@@ -381,10 +370,9 @@ func TestOtherAuthority(t *testing.T) {
 	}
 }
 
-// A node of the realm that is not a peer is refused, and both logs say so.
-func TestStranger(t *testing.T) {
-	ca := newAuthority(t)
-	a, b := newNode(t, ca, "alice", Config{}), newNode(t, ca, "bob", Config{})
+// knock starts both nodes and checks that b, which is a peer of a, refuses it.
+func knock(t *testing.T, a, b *node, parts ...string) {
+	t.Helper()
 	if err := a.SetPeer(Peer{Name: "bob", Addr: b.Addr().String()}); err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +380,14 @@ func TestStranger(t *testing.T) {
 	b.Start()
 	r := a.open(b.ID(), &message{})
 	a.wait("the stream to fail", func() bool { return r.closed == 1 })
-	wantErr(t, r.err, qnet.ErrAuth, "bob", "refused the certificate of alice")
+	wantErr(t, r.err, qnet.ErrAuth, append(parts, "bob")...)
+}
+
+// A node of the realm that is not a peer is refused, and both logs say so.
+func TestStranger(t *testing.T) {
+	ca := newAuthority(t)
+	a, b := newNode(t, ca, "alice", Config{}), newNode(t, ca, "bob", Config{})
+	knock(t, a, b, "refused the certificate of alice")
 	waitLog(t, a, "refused the certificate of alice")
 	waitLog(t, b, "node alice ("+a.ID().String()+") is not a peer of bob")
 	b.note(func() {
@@ -410,14 +405,7 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := newNode(t, ca, "alice", Config{Credential: cred}), newNode(t, ca, "bob", Config{AcceptNodes: true})
-	if err := a.SetPeer(Peer{Name: "bob", Addr: b.Addr().String()}); err != nil {
-		t.Fatal(err)
-	}
-	a.Start()
-	b.Start()
-	r := a.open(b.ID(), &message{})
-	a.wait("the stream to fail", func() bool { return r.closed == 1 })
-	wantErr(t, r.err, qnet.ErrAuth, "bob")
+	knock(t, a, b)
 }
 
 // Whoever knocks often does not fill the log.

@@ -2,6 +2,7 @@
 // bytes, a round trip and a fuzz test, each over samples of all its message
 // types. A typical use is
 //
+//	func TestSamples(t *testing.T)   { wiretest.Complete(t, Messages(), samples(), wire.ServiceLink) }
 //	func TestGolden(t *testing.T)    { wiretest.Golden(t, "testdata", samples()...) }
 //	func TestRoundTrip(t *testing.T) { wiretest.RoundTrip(t, samples()...) }
 //	func FuzzMessages(f *testing.F)  { wiretest.Fuzz(f, samples()...) }
@@ -13,21 +14,46 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"qstack/qnet/golden"
 	"qstack/qnet/wire"
 )
 
-// Update is the flag -update: golden files are written instead of compared. A
-// test that has golden files of its own uses this flag for them too, as a flag
-// can be defined only once.
-var Update = flag.Bool("update", false, "rewrite the golden files in testdata")
+// Complete checks that the samples have every message type that a package lists
+// and no other, and that these types can be registered, are documented and belong
+// to the services of the package.
+func Complete(t *testing.T, listed, samples []wire.Message, services ...wire.Service) {
+	t.Helper()
+	r, err := wire.NewRegistry(listed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sampled := make(map[wire.Type]bool)
+	for _, m := range samples {
+		sampled[m.Type()] = true
+		if r.New(m.Type()) == nil {
+			t.Errorf("%s is not listed", wire.Name(m))
+		}
+	}
+	for _, m := range listed {
+		if !sampled[m.Type()] {
+			t.Errorf("no sample of %s", wire.Name(m))
+		}
+		if s := m.Type().Service(); !slices.Contains(services, s) {
+			t.Errorf("%s is of service 0x%x", wire.Name(m), uint16(s))
+		}
+		if d, ok := m.(wire.Documented); !ok || d.Doc() == "" {
+			t.Errorf("%s is not documented", wire.Name(m))
+		}
+	}
+}
 
 // Golden compares the encoding of each message with the file in dir that is
 // named after its type: Name.hex, Name-2.hex for the second message of one type,
@@ -47,7 +73,7 @@ func Golden(t *testing.T, dir string, msgs ...wire.Message) {
 		file := filepath.Join(dir, name+".hex")
 		files[file] = true
 		got := wire.Append(nil, m)
-		if *Update {
+		if *golden.Update {
 			if err := write(file, m, got); err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +88,7 @@ func Golden(t *testing.T, dir string, msgs ...wire.Message) {
 			t.Errorf("%s: encoding changed:\n got %x\nwant %x", file, got, want)
 			continue
 		}
-		back := zero(m)
+		back := Zero(m)
 		if err := wire.ParseExact(want, back); err != nil {
 			t.Errorf("%s: %v", file, err)
 		} else if !reflect.DeepEqual(m, back) {
@@ -89,10 +115,7 @@ func write(file string, m wire.Message, b []byte) error {
 		fmt.Fprintf(&s, "% x\n", b[:n])
 		b = b[n:]
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
-		return err
-	}
-	return os.WriteFile(file, []byte(s.String()), 0o666)
+	return golden.Write(file, s.String())
 }
 
 func read(file string) ([]byte, error) {
@@ -123,7 +146,7 @@ func RoundTrip(t *testing.T, msgs ...wire.Message) {
 	for _, m := range msgs {
 		name := wire.Name(m)
 		b := wire.Append(nil, m)
-		got := zero(m)
+		got := Zero(m)
 		if err := wire.ParseExact(b, got); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -140,12 +163,22 @@ func RoundTrip(t *testing.T, msgs ...wire.Message) {
 		}
 		for n := range b {
 			var d *wire.DecodeError
-			if err := wire.Parse(b[:n], zero(m)); !errors.As(err, &d) || d.Field == "" || d.Message != m.Type() {
+			if err := wire.Parse(b[:n], Zero(m)); !errors.As(err, &d) || d.Field == "" || d.Message != m.Type() {
 				t.Errorf("%s: %d of %d bytes: got error %v, want one that names message and field", name, n, len(b), err)
 			}
 		}
-		if err := wire.Parse(append(b, 0), zero(m)); err == nil {
+		if err := wire.Parse(append(b, 0), Zero(m)); err == nil {
 			t.Errorf("%s: a byte too many was accepted", name)
+		}
+	}
+}
+
+// Reject checks that the encoding of each message is malformed.
+func Reject(t *testing.T, msgs ...wire.Message) {
+	t.Helper()
+	for _, m := range msgs {
+		if err := wire.Parse(wire.Append(nil, m), Zero(m)); err == nil {
+			t.Errorf("%s %+v is accepted", wire.Name(m), m)
 		}
 	}
 }
@@ -167,7 +200,7 @@ func Fuzz(f *testing.F, msgs ...wire.Message) {
 		}
 		b := wire.AppendUvarint(nil, uint64(number))
 		b = append(wire.AppendUvarint(b, uint64(len(body))), body...)
-		m := zero(sample)
+		m := Zero(sample)
 		err := wire.Parse(b, m)
 		if err != nil {
 			var d *wire.DecodeError
@@ -177,16 +210,16 @@ func Fuzz(f *testing.F, msgs ...wire.Message) {
 			return
 		}
 		canonical := wire.Append(nil, m)
-		if err := wire.ParseExact(b, zero(sample)); err == nil {
+		if err := wire.ParseExact(b, Zero(sample)); err == nil {
 			if !bytes.Equal(canonical, b) {
 				t.Fatalf("decoded and encoded again:\n got %x\nwant %x", canonical, b)
 			}
 		} else if !errors.Is(err, wire.ErrExtension) {
 			t.Fatalf("Parse accepts what ParseExact rejects: %v", err)
-		} else if err := wire.ParseExact(canonical, zero(sample)); err != nil {
+		} else if err := wire.ParseExact(canonical, Zero(sample)); err != nil {
 			t.Fatalf("encoding of a decoded message is rejected: %v", err)
 		}
-		used := zero(sample)
+		used := Zero(sample)
 		if err := wire.Parse(wire.Append(nil, sample), used); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +241,7 @@ func body(b []byte) []byte {
 	return b
 }
 
-// zero returns a new message of the type of m.
-func zero(m wire.Message) wire.Message {
+// Zero returns a new message of the type of m.
+func Zero(m wire.Message) wire.Message {
 	return reflect.New(reflect.TypeOf(m).Elem()).Interface().(wire.Message)
 }

@@ -1,0 +1,286 @@
+package state_test
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"qstack/physical"
+	"qstack/physical/state"
+	"qstack/physical/state/densetest"
+	"qstack/qnet"
+)
+
+var gates = []physical.Gate{physical.GateX, physical.GateY, physical.GateZ, physical.GateH, physical.GateS, physical.GateSdg,
+	physical.GateT, physical.GateTdg, physical.GateRX, physical.GateRY, physical.GateRZ}
+
+// circuit runs random operations on a world and on the reference.
+type circuit struct {
+	t      tb
+	choose func(what string, n int) int // 0 … n−1
+	limit  int                          // of qubits
+	rng    *rand.Rand
+	w      state.World
+	ref    *reference
+	now    qnet.Time
+	err    float64 // bound of the rounding errors, which grow by unlikely outcomes
+	// drawn, if not nil, is told of outcomes that could be drawn: their
+	// probability given all before, and whether they happened.
+	drawn func(kind string, p float64, happened bool)
+}
+
+func (c *circuit) fraction(what string) float64 { return float64(c.choose(what, 101)) / 100 }
+func (c *circuit) angle(what string) float64    { return (c.fraction(what) - 0.5) * 4 * math.Pi }
+func (c *circuit) qubit(what string) state.ID   { return c.ref.Qubits[c.choose(what, len(c.ref.Qubits))] }
+
+func (c *circuit) decay(what string) state.Decay {
+	return decays[c.choose(what, len(decays))]
+}
+
+// unused returns the lowest ID that no qubit has, from the given one on.
+func (c *circuit) unused(from state.ID) state.ID {
+	for slices.Contains(c.ref.Qubits, from) {
+		from++
+	}
+	return from
+}
+
+// two returns two different qubits.
+func (c *circuit) two() (a, b state.ID) {
+	i := c.choose("first", len(c.ref.Qubits))
+	j := c.choose("second", len(c.ref.Qubits)-1)
+	if j >= i {
+		j++
+	}
+	return c.ref.Qubits[i], c.ref.Qubits[j]
+}
+
+func (c *circuit) basis() qnet.Basis {
+	if k := c.choose("basis", 4); k < 3 {
+		return []qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}[k]
+	}
+	return qnet.Basis{Theta: c.angle("theta"), Phi: c.angle("phi")}
+}
+
+func (c *circuit) step() {
+	c.err += 1e-12
+	n := len(c.ref.Qubits)
+	switch op := c.choose("op", 16); {
+	case op < 2:
+		dt := qnet.Time(c.fraction("seconds") * float64(second))
+		c.now += dt
+		c.ref.Wait(dt.Seconds())
+	case op < 3 && n < c.limit:
+		q := c.unused(0)
+		d := c.decay("decay")
+		c.w.Zero(q, c.now, d)
+		c.ref.Zero(q, densetest.Decay(d))
+	case op < 6 && n+2 <= c.limit:
+		a := c.unused(0)
+		b := c.unused(a + 1)
+		da, db := c.decay("decay a"), c.decay("decay b")
+		var weights [4]float64
+		var sum float64
+		for l := range weights {
+			weights[l] = c.fraction("weight") + 0.001
+			sum += weights[l]
+		}
+		for l := range weights {
+			weights[l] /= sum
+		}
+		c.w.Pair(a, b, c.now, da, db, weights)
+		c.ref.Pair(a, b, densetest.Decay(da), densetest.Decay(db), weights)
+	case op < 9 && n > 0:
+		q := c.qubit("qubit")
+		g := gates[c.choose("gate", len(gates))]
+		theta := c.angle("angle")
+		check(c.t, c.w.Gate1(q, c.now, g, theta))
+		c.ref.Gate1(q, g, theta)
+	case op < 11 && n > 1:
+		a, b := c.two()
+		g := []physical.Gate{physical.GateCNOT, physical.GateCZ}[c.choose("gate", 2)]
+		depol := c.fraction("depolarising") * float64(c.choose("noisy", 2))
+		check(c.t, c.w.Gate2(a, b, c.now, g, depol))
+		c.ref.Gate2(a, b, g, depol)
+	case op < 13 && n > 0:
+		q := c.qubit("qubit")
+		b := c.basis()
+		bit, err := c.w.Measure(q, c.now, b, c.rng)
+		check(c.t, err)
+		if c.drawn != nil {
+			c.drawn("measurement", c.ref.Clone().Measure(q, b, 1), bit == 1)
+		}
+		c.possible(c.ref.Measure(q, b, bit))
+	case op < 15 && n > 1:
+		a, b := c.two()
+		depol, readout := c.fraction("depolarising"), c.fraction("read-out error")
+		if c.choose("noisy", 2) == 0 {
+			depol, readout = 0, 0
+		}
+		o, err := c.w.BSM(a, b, c.now, depol, readout, c.rng)
+		check(c.t, err)
+		if !o.Valid() {
+			c.t.Fatalf("Bell measurement gave %v", o)
+		}
+		if c.drawn != nil {
+			l := qnet.BellLabel(c.choose("label", 4))
+			c.drawn(l.String(), c.ref.Clone().BSM(a, b, depol, readout, l), o == l)
+		}
+		c.possible(c.ref.BSM(a, b, depol, readout, o))
+	case n > 0:
+		q := c.qubit("qubit")
+		c.w.Free(q, c.now)
+		c.ref.Free(q)
+	}
+	if c.w.Count() != len(c.ref.Qubits) {
+		c.t.Fatalf("%d qubits, want %d", c.w.Count(), len(c.ref.Qubits))
+	}
+}
+
+// possible checks the probability of an outcome that came up, which all that
+// follows is divided by.
+func (c *circuit) possible(p float64) {
+	if p < 1e-12 {
+		c.t.Fatalf("an outcome of probability %g came up", p)
+	}
+	c.err /= p
+}
+
+// compare compares the joint state of all qubits, in a random order, and of one.
+func (c *circuit) compare() {
+	qs := slices.Clone(c.ref.Qubits)
+	if len(qs) == 0 {
+		return
+	}
+	for i := range qs {
+		j := i + c.choose("order", len(qs)-i)
+		qs[i], qs[j] = qs[j], qs[i]
+	}
+	got := density(c.t, &c.w, c.now, qs...)
+	wantState(c.t, got)
+	densetest.Compare(c.t, c.err, fmt.Sprint("qubits ", qs), got, c.ref.Density(qs...))
+	densetest.Compare(c.t, c.err, fmt.Sprint("qubit ", qs[0]), density(c.t, &c.w, c.now, qs[0]), c.ref.Density(qs[0]))
+	if len(qs) > 1 {
+		l := qnet.BellLabel(c.choose("label", 4))
+		f, err := c.w.BellFidelity(c.now, qs[0], qs[1], l)
+		check(c.t, err)
+		want := real(densetest.Bell(l).Mul(c.ref.Density(qs[0], qs[1])).Trace())
+		if !(math.Abs(f-want) < c.err) {
+			c.t.Fatalf("fidelity of qubits %d and %d to %v is %.12g, want %.12g", qs[0], qs[1], l, f, want)
+		}
+	}
+}
+
+// finish frees everything.
+func (c *circuit) finish() {
+	for _, q := range c.ref.Qubits {
+		c.w.Free(q, c.now)
+		if c.w.Has(q) {
+			c.t.Fatalf("qubit %d exists after Free", q)
+		}
+	}
+	if c.w.Count() != 0 {
+		c.t.Fatalf("%d qubits left after all were freed", c.w.Count())
+	}
+}
+
+// setChecks sets the number of rapid's cases for one test.
+func setChecks(t *testing.T, n int) {
+	if testing.Short() {
+		return
+	}
+	f := flag.Lookup("rapid.checks")
+	if f.Value.String() != f.DefValue {
+		return // asked for on the command line
+	}
+	if err := f.Value.Set(fmt.Sprint(n)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Value.Set(f.DefValue) })
+}
+
+func TestRandomCircuits(t *testing.T) {
+	setChecks(t, 2000)
+	rapid.Check(t, func(rt *rapid.T) {
+		c := &circuit{
+			t:      rt,
+			choose: func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) },
+			limit:  4,
+			rng:    qnet.NewRand(rapid.Uint64().Draw(rt, "seed"), "circuit"),
+			ref:    densetest.New[state.ID](),
+		}
+		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			c.step()
+			c.compare()
+		}
+		c.finish()
+	})
+}
+
+// seeded returns a circuit that is drawn from a fixed seed.
+func seeded(t *testing.T, seed uint64, limit int) *circuit {
+	draw := qnet.NewRand(seed, "operations")
+	return &circuit{
+		t:      t,
+		choose: func(_ string, n int) int { return draw.IntN(n) },
+		limit:  limit,
+		rng:    qnet.NewRand(seed, "outcomes"),
+		ref:    densetest.New[state.ID](),
+	}
+}
+
+func TestLargerCircuits(t *testing.T) {
+	for seed := range uint64(15) {
+		c := seeded(t, seed, 7)
+		for range 60 {
+			c.step()
+		}
+		c.compare()
+		c.finish()
+	}
+}
+
+// Each outcome is drawn with the probability that the reference gives it. The
+// sum of (happened − p), over all outcomes of all circuits, is a martingale;
+// over its standard deviation it is normal, and beyond ±5.5 with probability
+// 3.8e-8.
+func TestOutcomeProbabilities(t *testing.T) {
+	type tally struct {
+		n                   int
+		deviation, variance float64
+	}
+	tallies := map[string]*tally{}
+	for seed := range uint64(700) {
+		c := seeded(t, 1000+seed, 4)
+		c.drawn = func(kind string, p float64, happened bool) {
+			s := tallies[kind]
+			if s == nil {
+				s = new(tally)
+				tallies[kind] = s
+			}
+			s.n++
+			s.variance += p * (1 - p)
+			s.deviation -= p
+			if happened {
+				s.deviation++
+			}
+		}
+		for range 40 {
+			c.step()
+		}
+		c.finish()
+	}
+	for _, kind := range []string{"measurement", "Φ+", "Φ−", "Ψ+", "Ψ−"} {
+		s := tallies[kind]
+		z := s.deviation / math.Sqrt(s.variance)
+		t.Logf("%s: %d outcomes, z = %.2f", kind, s.n, z)
+		if math.Abs(z) > 5.5 || s.n < 400 {
+			t.Errorf("%s: %d outcomes deviate by %.2f standard deviations", kind, s.n, z)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+// Package densetest is a slow reference for states of qubits: one density matrix
+// of the whole world, operators written out as Kronecker products over all
+// qubits, memory decay as the exponential of its Lindblad generator. It is
+// written from the formulas and shares nothing with the engines.
+package densetest
+
+import (
+	"math"
+	"math/cmplx"
+
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// Matrix is a matrix by rows.
+type Matrix [][]complex128
+
+// Zeros returns a matrix of zeros.
+func Zeros(rows, cols int) Matrix {
+	m := make(Matrix, rows)
+	for i := range m {
+		m[i] = make([]complex128, cols)
+	}
+	return m
+}
+
+// Square returns the square matrix with the given elements, row by row.
+func Square(flat []complex128) Matrix {
+	n := int(math.Sqrt(float64(len(flat))))
+	m := make(Matrix, n)
+	for i := range m {
+		m[i] = flat[i*n : (i+1)*n]
+	}
+	return m
+}
+
+// Mul returns a·b.
+func (a Matrix) Mul(b Matrix) Matrix {
+	c := Zeros(len(a), len(b[0]))
+	for i := range a {
+		for k, x := range a[i] {
+			if x != 0 {
+				for j, y := range b[k] {
+					c[i][j] += x * y
+				}
+			}
+		}
+	}
+	return c
+}
+
+func (a Matrix) dagger() Matrix {
+	c := Zeros(len(a[0]), len(a))
+	for i := range a {
+		for j, x := range a[i] {
+			c[j][i] = cmplx.Conj(x)
+		}
+	}
+	return c
+}
+
+func (a Matrix) plus(f complex128, b Matrix) Matrix {
+	c := Zeros(len(a), len(a[0]))
+	for i := range a {
+		for j := range a[i] {
+			c[i][j] = a[i][j] + f*b[i][j]
+		}
+	}
+	return c
+}
+
+// Times returns f·a.
+func (a Matrix) Times(f complex128) Matrix { return Zeros(len(a), len(a[0])).plus(f, a) }
+
+// Kron returns a⊗b.
+func (a Matrix) Kron(b Matrix) Matrix {
+	c := Zeros(len(a)*len(b), len(a[0])*len(b[0]))
+	for i := range a {
+		for j, x := range a[i] {
+			if x != 0 {
+				for k := range b {
+					for l, y := range b[k] {
+						c[i*len(b)+k][j*len(b[0])+l] = x * y
+					}
+				}
+			}
+		}
+	}
+	return c
+}
+
+// Trace returns the sum of the diagonal.
+func (a Matrix) Trace() (t complex128) {
+	for i := range a {
+		t += a[i][i]
+	}
+	return t
+}
+
+// sandwich returns l·a·r†.
+func (a Matrix) sandwich(l, r Matrix) Matrix { return r.Mul(l.Mul(a).dagger()).dagger() }
+
+// exp returns e^a by scaling, a Taylor series and squaring.
+func (a Matrix) exp() Matrix {
+	const squarings = 12
+	one := Zeros(len(a), len(a))
+	for i := range one {
+		one[i][i] = 1
+	}
+	small := a.Times(1.0 / (1 << squarings))
+	sum, term := one, one
+	for k := 1; k < 12; k++ {
+		term = term.Mul(small).Times(complex(1/float64(k), 0))
+		sum = sum.plus(1, term)
+	}
+	for range squarings {
+		sum = sum.Mul(sum)
+	}
+	return sum
+}
+
+var (
+	mI = Matrix{{1, 0}, {0, 1}}
+	mX = Matrix{{0, 1}, {1, 0}}
+	mY = Matrix{{0, -1i}, {1i, 0}}
+	mZ = Matrix{{1, 0}, {0, -1}}
+	mH = mX.plus(1, mZ).Times(complex(1/math.Sqrt2, 0))
+
+	paulis = []Matrix{mI, mX, mY, mZ}
+	ket    = []Matrix{{{1}, {0}}, {{0}, {1}}}
+)
+
+// Mixed is the state of a qubit of which nothing is known, I/2.
+var Mixed = mI.Times(0.5)
+
+// Unit returns |a⟩⟨b|.
+func Unit(a, b int) Matrix { return ket[a].Mul(ket[b].dagger()) }
+
+// rotation returns exp(−iθP/2) = cos(θ/2) − i sin(θ/2) P.
+func rotation(p Matrix, theta float64) Matrix {
+	return mI.Times(complex(math.Cos(theta/2), 0)).plus(complex(0, -math.Sin(theta/2)), p)
+}
+
+// phase returns diag(1, e^{iφ}).
+func phase(phi float64) Matrix { return Unit(0, 0).plus(cmplx.Exp(complex(0, phi)), Unit(1, 1)) }
+
+func gate(g physical.Gate, theta float64) Matrix {
+	switch g {
+	case physical.GateX:
+		return mX
+	case physical.GateY:
+		return mY
+	case physical.GateZ:
+		return mZ
+	case physical.GateH:
+		return mH
+	case physical.GateS:
+		return phase(math.Pi / 2)
+	case physical.GateSdg:
+		return phase(-math.Pi / 2)
+	case physical.GateT:
+		return phase(math.Pi / 4)
+	case physical.GateTdg:
+		return phase(-math.Pi / 4)
+	case physical.GateRX:
+		return rotation(mX, theta)
+	case physical.GateRY:
+		return rotation(mY, theta)
+	case physical.GateRZ:
+		return rotation(mZ, theta)
+	}
+	panic("no gate of one qubit: " + g.String())
+}
+
+// Bell returns the density matrix of (I⊗XˣZᶻ)|Φ+⟩.
+func Bell(l qnet.BellLabel) Matrix {
+	v := ket[0].Kron(ket[0]).plus(1, ket[1].Kron(ket[1])).Times(complex(1/math.Sqrt2, 0))
+	if l.Z() {
+		v = mI.Kron(mZ).Mul(v)
+	}
+	if l.X() {
+		v = mI.Kron(mX).Mul(v)
+	}
+	return v.Mul(v.dagger())
+}
+
+// Projector returns the projector of an outcome of a measurement.
+func Projector(b qnet.Basis, bit uint8) Matrix {
+	x, y, z := math.Sin(b.Theta)*math.Cos(b.Phi), math.Sin(b.Theta)*math.Sin(b.Phi), math.Cos(b.Theta)
+	n := mX.Times(complex(x, 0)).plus(complex(y, 0), mY).plus(complex(z, 0), mZ)
+	return mI.plus(complex(1-2*float64(bit), 0), n).Times(0.5)
+}
+
+// Decay is how one qubit decays: time constants of relaxation and of coherences,
+// in seconds (0: none), and a rate of depolarising, in 1/s.
+type Decay struct{ T1, T2, Depolarise float64 }
+
+// superoperator returns what d does in dt seconds: element [2a+b][2c+d] is the
+// weight of |c⟩⟨d| in |a⟩⟨b|. The generator is
+// γ₁·D[|0⟩⟨1|] + (γφ/2)·D[Z] + r·(tr(ρ)·I/2 − ρ), with D[L]ρ = LρL† − {L†L,ρ}/2,
+// γ₁ = 1/T1 and γφ = 1/T2 − 1/(2·T1).
+func (d Decay) superoperator(dt float64) Matrix {
+	var gamma1, gammaPhi float64
+	if d.T1 > 0 {
+		gamma1 = 1 / d.T1
+	}
+	if d.T2 > 0 {
+		gammaPhi = max(0, 1/d.T2-gamma1/2)
+	}
+	gen := Zeros(4, 4)
+	for a := range 2 {
+		for b := range 2 {
+			rho := Unit(a, b)
+			out := Zeros(2, 2)
+			for _, l := range []struct {
+				rate float64
+				op   Matrix
+			}{{gamma1, Unit(0, 1)}, {gammaPhi / 2, mZ}} {
+				n := l.op.dagger().Mul(l.op)
+				out = out.plus(complex(l.rate, 0), rho.sandwich(l.op, l.op))
+				out = out.plus(complex(-l.rate/2, 0), n.Mul(rho).plus(1, rho.Mul(n)))
+			}
+			out = out.plus(complex(d.Depolarise, 0), mI.Times(rho.Trace()/2).plus(-1, rho))
+			for i := range 2 {
+				for j := range 2 {
+					gen[2*i+j][2*a+b] = out[i][j] * complex(dt, 0)
+				}
+			}
+		}
+	}
+	return gen.exp()
+}
+
+// TB is the part of testing.TB that rapid.T has too.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// Compare fails the test unless all elements agree within the tolerance.
+func Compare(t TB, tolerance float64, what string, got, want Matrix) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d rows, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		for j := range want[i] {
+			if d := cmplx.Abs(got[i][j] - want[i][j]); !(d < tolerance) {
+				t.Fatalf("%s: element %d,%d is %.12g, want %.12g (off by %.1g)\ngot  %.4f\nwant %.4f", what, i, j, got[i][j], want[i][j], d, got, want)
+			}
+		}
+	}
+}
