@@ -316,6 +316,26 @@ func TestMeasureGivesWay(t *testing.T) {
 	w.rest()
 }
 
+// A long measured request has all lanes, but only until others want some: kept
+// pairs and another measured request begin within a few round trips.
+func TestMeasureSharesLanes(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 7, probability: 0.05, length: 20, lanes: 8})
+	src := physical.BasisSource{Bases: []qnet.Basis{qnet.BasisZ}}
+	w.ends[0].bases, w.ends[1].bases = src, src
+	long := link.Request{Type: link.Measure, Pairs: 1 << 40, Deadline: qnet.Never, Limit: 1 << 40, Bases: src}
+	m := w.ends[0].create(long)
+	w.run(100 * time.Millisecond)
+	if n := w.ends[0].layer.Status()[0].Open; n != 8 {
+		t.Errorf("%d of 8 lanes measure for the only request", n)
+	}
+	k := w.ends[1].keep(4)
+	o := w.ends[1].create(link.Request{Type: link.Measure, Pairs: 10, Deadline: qnet.Never, Limit: 10, Bases: src})
+	w.runUntil(10*time.Millisecond, func() bool { return w.ended(k) && w.ended(o) })
+	w.ends[1].layer.End(theLink, m, qnet.ErrCancelled)
+	w.run(2 * time.Second)
+	w.rest()
+}
+
 // A peer and a station that send whatever they like can waste a node's time, but
 // neither crash it nor make it hold more than its bounds allow.
 func TestHostile(t *testing.T) {

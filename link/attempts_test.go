@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"qstack/link"
 	"qstack/physical"
 	"qstack/qnet"
+	"qstack/qnet/qnettest"
 )
 
 // refLane is one lane of the reference: both its qubits attempt in every cycle
@@ -77,7 +79,7 @@ func TestWaitingTimes(t *testing.T) {
 				}
 				return
 			}
-			twoSamples(t, "cycles between pairs", a, b)
+			qnettest.SameDistribution(t, "cycles between pairs", a, b)
 			w.run(time.Second)
 			w.rest()
 		})
@@ -109,7 +111,7 @@ func TestManyLanes(t *testing.T) {
 			cycles = append(cycles, w.cycles.From(p.Created))
 		}
 		ref := reference(rand.New(rand.NewPCG(6, 6)), n, lanes, p, 1000, 0)
-		twoSamples(t, "pairs in a cycle", perCycle(cycles), perCycle(ref))
+		qnettest.SameDistribution(t, "pairs in a cycle", perCycle(cycles), perCycle(ref))
 		w.run(time.Second)
 		w.rest()
 	})
@@ -134,7 +136,7 @@ func TestManyLanes(t *testing.T) {
 			}
 			return ref[i], true
 		})
-		twoSamples(t, "pairs in every 200th cycle", got, want)
+		qnettest.SameDistribution(t, "pairs in every 200th cycle", got, want)
 	})
 }
 
@@ -208,29 +210,56 @@ func TestBulkWaitingTimes(t *testing.T) {
 				bin(a, w.cycles.From(got[i].Created)-w.cycles.From(got[i-1].Created))
 				bin(b, ref[i]-ref[i-1])
 			}
-			twoSamples(t, "cycles between measured pairs", a, b)
+			qnettest.SameDistribution(t, "cycles between measured pairs", a, b)
 			w.run(time.Second)
 			w.rest()
 		})
 	}
 }
 
-// checkMeasured checks that both ends have the same n measured pairs, in order,
-// with perfect correlations, and returns one end's.
+// A measured request uses all lanes, which attempt independently: chi-square of
+// the number of successes in each cycle.
+func TestBulkOfManyLanes(t *testing.T) {
+	const n = 60_000
+	const lanes, p = 64, 0.02
+	w := newWorld(t, worldConfig{seed: 13, probability: p, lanes: lanes})
+	src := physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisZ}}
+	w.ends[1].bases = src
+	id := w.ends[0].create(link.Request{Type: link.Measure, Pairs: n, Deadline: qnet.Never, Limit: n, Bases: src})
+	w.runUntil(time.Hour, func() bool { return w.ended(id) })
+	var cycles []uint64
+	for _, m := range checkMeasured(t, w, id, n) {
+		cycles = append(cycles, w.cycles.From(m.Created))
+	}
+	slices.Sort(cycles)
+	// The last of some lanes' frames are not those of others.
+	last := cycles[n-1] - uint64(4*time.Millisecond/time.Microsecond)
+	end, _ := slices.BinarySearch(cycles, last)
+	ref := reference(rand.New(rand.NewPCG(9, 9)), n, lanes, p, 1000, 0)
+	qnettest.SameDistribution(t, "measured pairs in a cycle", perCycle(cycles[:end]), perCycle(ref))
+	w.run(time.Second)
+	w.rest()
+}
+
+// checkMeasured checks that both ends have the same n measured pairs, with
+// perfect correlations, and returns one end's.
 func checkMeasured(t *testing.T, w *world, id link.RequestID, n int) []link.Measured {
 	t.Helper()
 	a, b := w.ends[0].requests[id].measured, w.ends[1].requests[id].measured
 	if len(a) != n || len(b) != n {
 		t.Fatalf("%d and %d pairs, want %d", len(a), len(b), n)
 	}
+	byName := func(a, b link.Measured) int { return cmp.Compare(a.Seq, b.Seq) }
+	slices.SortFunc(a, byName) // each lane is in order, but not one lane with another
+	slices.SortFunc(b, byName)
 	same, agree := 0, 0
 	for i := range a {
 		x, y := a[i], b[i]
 		if x.Seq != y.Seq || x.Label != y.Label || x.Created != y.Created {
 			t.Fatalf("pair %d: %+v at one end, %+v at the other", i, x, y)
 		}
-		if i > 0 && x.Seq <= a[i-1].Seq {
-			t.Fatalf("pair %d comes after %d", x.Seq, a[i-1].Seq)
+		if i > 0 && x.Seq == a[i-1].Seq {
+			t.Fatalf("pair %d came twice", x.Seq)
 		}
 		if x.Basis == y.Basis {
 			same++

@@ -93,10 +93,15 @@ func (e *end) serve() {
 	}
 	if e.keepTurn {
 		e.serveKeep()
-		e.serveMeasure()
+		e.serveMeasure(1)
 	} else {
-		e.serveMeasure()
+		e.serveMeasure(1)
 		e.serveKeep()
+	}
+	for n := 2; e.serveMeasure(n); n++ { // what is left
+	}
+	if e.idleLane() == nil {
+		e.reclaim()
 	}
 	for i := range e.lanes {
 		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
@@ -112,12 +117,40 @@ func (e *end) setTurn(t Type) {
 	}
 }
 
-func (e *end) serveMeasure() {
+// serveMeasure gives each request to be measured its n-th lane, as far as there
+// are lanes. It reports whether it gave any.
+func (e *end) serveMeasure(n int) (gave bool) {
 	for i := range e.order {
-		if q := e.turn(i); q.typ == Measure && q.wants() > 0 && !e.hasBulkLane(q) {
-			if l := e.idleLane(); l != nil {
-				l.armBulk(q)
+		if q := e.turn(i); q.typ == Measure && q.wants() >= uint64(n) && e.bulkLanes(q) < n {
+			l := e.idleLane()
+			if l == nil {
+				break
 			}
+			l.armBulk(q)
+			gave = true
+		}
+	}
+	return gave
+}
+
+// reclaim closes lanes of requests to be measured that have several, as many as
+// are short elsewhere.
+func (e *end) reclaim() {
+	short := int64(min(e.wanted(), maxLanes)) - int64(e.keeping())
+	for _, q := range e.order {
+		if q.typ == Measure && q.wants() > 0 && e.bulkLanes(q) == 0 {
+			short++
+		}
+	}
+	for i := range e.lanes {
+		if e.lanes[i].state == laneClosing {
+			short--
+		}
+	}
+	for i := len(e.lanes) - 1; i >= 0 && short > 0; i-- {
+		if l := &e.lanes[i]; l.state == laneOpen && l.bulk.q != nil && e.bulkLanes(l.bulk.q) > 1 {
+			l.close()
+			short--
 		}
 	}
 }
@@ -152,13 +185,15 @@ func (e *end) idleLane() *lane {
 	return nil
 }
 
-func (e *end) hasBulkLane(q *request) bool {
+// bulkLanes returns the number of lanes that measure, or are about to, for a
+// request.
+func (e *end) bulkLanes(q *request) (n int) {
 	for i := range e.lanes {
-		if e.lanes[i].bulk.q == q {
-			return true
+		if l := &e.lanes[i]; l.bulk.q == q && l.state != laneClosing {
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // trim closes lanes that no request wants any more.
@@ -358,7 +393,7 @@ func (l *lane) giveWay() bool {
 
 func (e *end) measureWaits() bool {
 	for _, q := range e.order {
-		if q.typ == Measure && q.wants() > 0 && !e.hasBulkLane(q) {
+		if q.typ == Measure && q.wants() > 0 && e.bulkLanes(q) == 0 {
 			return true
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	maxUnacked    = 64   // bulk frames that one end has not acknowledged
 	bulkInterval  = 2 * time.Millisecond
 	maxFrameBytes = 1000
+	maxBurst      = 16               // frames announced in one event
 	maxAhead      = 10 * time.Second // of a window's first cycle
 )
 
@@ -111,6 +112,7 @@ type count struct {
 	pending uint64 // matches that may bring one more, or in bulk the rest
 	turn    uint64 // grows with each match; the least is served first, and none is owed more
 	used    uint64 // stamp
+	batch   *batch // of a request to be measured, once it was matched
 }
 
 // window is what the station knows of one lane.
@@ -130,16 +132,16 @@ type window struct {
 
 // match is a lane of each end that attempt together.
 type match struct {
-	s       *Station
-	w       [2]*window
-	id      RequestID
-	count   *count
-	cycle   uint64 // of the next success
-	timer   event.Timer
-	due     bool // the timer is set
-	bulk    bool
-	frameAt qnet.Time // bulk: no frame before
-	fire    func()
+	s      *Station
+	w      [2]*window
+	id     RequestID
+	count  *count
+	cycle  uint64 // of the next success
+	timer  event.Timer
+	due    bool   // the timer is set
+	fire   func() // succeed as a method value, made once
+	batch  *batch // nil unless the pairs are measured
+	column column
 }
 
 // NewStation returns the station of a link.
@@ -298,7 +300,7 @@ func (s *Station) review() {
 			s.unmatch(m)
 			continue
 		}
-		if !m.bulk && !m.due {
+		if m.batch == nil && !m.due {
 			s.schedule(m)
 		}
 	}
@@ -355,7 +357,7 @@ func (s *Station) common(a, b *window) (best RequestID, first *count) {
 			continue
 		}
 		c := s.countOf(id)
-		if c.pairs+c.pending >= s.limit(id) || a.bulk && c.pending > 0 {
+		if c.pairs+c.pending >= s.limit(id) {
 			continue
 		}
 		c.turn = max(c.turn, s.turn)
@@ -389,14 +391,10 @@ func (s *Station) evictCounts() {
 }
 
 func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
-	m := &match{s: s, w: [2]*window{a, b}, id: id, count: c, bulk: a.bulk}
+	m := &match{s: s, w: [2]*window{a, b}, id: id, count: c}
 	c.pending++
 	s.turn = c.turn
 	c.turn++
-	m.fire = m.succeed
-	if m.bulk {
-		m.fire = m.produce
-	}
 	for i, w := range m.w {
 		w.match = m
 		sd := &s.sides[i]
@@ -404,20 +402,32 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 	}
 	start := max(a.first, b.first, s.cfg.Cycles.From(armed), s.current())
 	m.cycle = start + s.her.Attempts(s.rng) - 1
-	s.schedule(m)
+	if !a.bulk {
+		m.fire = m.succeed
+		s.schedule(m)
+		return
+	}
+	if c.batch == nil {
+		c.batch = newBatch(s, id, c)
+	}
+	m.batch = c.batch
+	m.batch.add(m)
 }
 
 // current returns the first cycle whose photons have not passed the station.
 func (s *Station) current() uint64 { return s.cfg.Cycles.From(s.loop.Now().Add(-s.cfg.Delay)) }
 
-// schedule sets the timer of the next success if the windows reach that far.
+// heraldAt returns when the photons of a cycle are at the station.
+func (s *Station) heraldAt(cycle uint64) qnet.Time {
+	return s.cfg.Cycles.Instant(cycle).Add(s.cfg.Delay)
+}
+
+// schedule sets the timer of the next success of a match for kept pairs if the
+// windows reach that far.
 func (s *Station) schedule(m *match) {
 	m.timer.Stop()
-	at := s.cfg.Cycles.Instant(m.cycle).Add(s.cfg.Delay)
-	if m.bulk {
-		m.timer = s.loop.At(max(at, m.frameAt), m.fire)
-	} else if m.cycle < min(m.w[0].end, m.w[1].end) {
-		m.timer = s.loop.At(at, m.fire)
+	if m.cycle < min(m.w[0].end, m.w[1].end) {
+		m.timer = s.loop.At(s.heraldAt(m.cycle), m.fire)
 		m.due = true
 	}
 }
@@ -428,13 +438,16 @@ func (s *Station) unmatch(m *match) {
 	m.timer.Stop()
 	for i, w := range m.w {
 		w.match = nil
-		if m.bulk {
+		if m.batch != nil {
 			s.finish(w, m.id)
 		} else {
 			s.sides[i].open = append(s.sides[i].open, w)
 		}
 	}
 	m.count.pending--
+	if m.batch != nil {
+		m.batch.remove(m)
+	}
 }
 
 // stop ends a window; its partner waits for another, or, in bulk, is told that

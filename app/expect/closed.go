@@ -27,7 +27,7 @@ func (c *chain) closedForm() (w waits, ok bool) {
 	return waits{}, false
 }
 
-// oneLink returns the waits of a single link.
+// oneLink returns the waits of a single link. Its lanes are independent.
 func (c *chain) oneLink() waits {
 	l, head, tail := &c.links[0], c.head(), c.tail()
 	p := l.probability
@@ -42,9 +42,9 @@ func (c *chain) oneLink() waits {
 	w.teleportZ.Mean *= wait(head.decayZ())
 
 	busy := l.delay + max(head.measureTime()+head.init, tail.measureTime()+tail.init)
-	// A request that both ends measure on one link keeps to one lane.
-	w.interval.Mean = l.period * (1/p - 1 + cyclesAfter(busy, l.period))
-	w.intervalSD = l.period * math.Sqrt(1-p) / p
+	lanes := float64(l.lanes)
+	w.interval.Mean = l.period * (1/p - 1 + cyclesAfter(busy, l.period)) / lanes
+	w.intervalSD = l.period * math.Sqrt(1-p) / p / lanes
 	return w
 }
 

@@ -70,6 +70,7 @@ const (
 type Expectation struct {
 	Path       []string // the nodes, ends included
 	ClosedForm bool
+	Lanes      int // of the link with the fewest: so many pairs may come at once
 
 	// XX, YY and ZZ are the means of the product of both ends' bits (as ±1) when
 	// both measure in that basis and the bits are corrected to Φ+; YY with its
@@ -114,7 +115,10 @@ func Compute(s *scenario.Scenario, from, to string, o Options) (*Expectation, er
 			return nil, err
 		}
 	}
-	e := &Expectation{ClosedForm: closed, Interval: w.interval, IntervalSD: w.intervalSD}
+	e := &Expectation{ClosedForm: closed, Lanes: math.MaxInt, Interval: w.interval, IntervalSD: w.intervalSD}
+	for i := range c.links {
+		e.Lanes = min(e.Lanes, c.links[i].lanes)
+	}
 	for _, n := range nodes {
 		e.Path = append(e.Path, s.Nodes[n].Name)
 	}

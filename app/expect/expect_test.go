@@ -324,16 +324,15 @@ fidelity = 0.9
 		t.Run(tt.name, func(t *testing.T) { compare(t, got, want) })
 	}
 
-	// Lanes are independent in the event model; a request on one link, whose
-	// closed form this is, keeps to one of them.
+	// Lanes are independent.
 	c := whole(t, line(t, 1, hardware, heralding, "", "length = \"1 km\"\nlanes = 8"))
 	want, _ := c.closedForm()
 	got, err := c.simulate(Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	agree(t, "interval of eight lanes", got.interval, want.interval.scale(1./8))
-	near(t, "its standard deviation", got.intervalSD, want.intervalSD/8, 0.42)
+	agree(t, "interval of eight lanes", got.interval, want.interval)
+	near(t, "its standard deviation", got.intervalSD, want.intervalSD, 0.42)
 }
 
 // TestNoClosedForm: chains whose timing is not alike are for the event model.

@@ -62,11 +62,14 @@ type pace struct {
 	intervals []time.Duration
 }
 
-// add takes the deliveries of one request, in order.
-func (p *pace) add(at []qnet.Time) {
-	p.requests++
-	for i := 1; i < len(at); i++ {
-		p.intervals = append(p.intervals, at[i].Sub(at[i-1]))
+// add takes what measure has returned.
+func (p *pace) add(o *qsocket.Outcomes) {
+	for at := range slices.Chunk(o.At, chunk) {
+		p.requests++
+		at = slices.Sorted(slices.Values(at)) // lanes report in turn
+		for i := 1; i < len(at); i++ {
+			p.intervals = append(p.intervals, at[i].Sub(at[i-1]))
+		}
 	}
 }
 
@@ -131,8 +134,8 @@ func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
 	rate := e.Rate()
 	rep.RateHz = Rate{Measured: r.Rate(), Expected: rate.Mean}
 	// Where a link's attempts never fail, the rate has no spread; where a request
-	// begins and ends is known to an interval even then.
-	edges := float64(r.pace.requests) / float64(max(1, len(r.pace.intervals)))
+	// begins and ends is known to one attempt of all lanes even then.
+	edges := float64(r.pace.requests*e.Lanes) / float64(max(1, len(r.pace.intervals)))
 	rep.rateStdErr = math.Hypot(e.RateStdErr(len(r.pace.intervals)), rate.Mean*edges)
 	if withRate {
 		rep.judge("rate", expect.Within5SE(r.Rate(), rate.Mean, rep.rateStdErr))

@@ -235,7 +235,7 @@ func (r *Run) Result() (*Result, error) {
 			return nil, err
 		}
 		same[i] = j[0][0]
-		res.pace.add(r.head.pauli[i].At)
+		res.pace.add(r.head.pauli[i])
 	}
 	res.Fidelity = fidelity(same[0], same[1], same[2])
 	j, err := join(r.head.chsh, r.tail.chsh)
@@ -243,6 +243,6 @@ func (r *Run) Result() (*Result, error) {
 		return nil, err
 	}
 	res.CHSH = chsh(j)
-	res.pace.add(r.head.chsh.At)
+	res.pace.add(r.head.chsh)
 	return res, nil
 }

@@ -1,0 +1,174 @@
+package link
+
+import (
+	"math"
+	"slices"
+
+	"qstack/qnet"
+	"qstack/qnet/event"
+	"qstack/qnet/wire"
+)
+
+// batch is all matches that measure for one request. The pairs of the request are
+// the first that any of them brings.
+type batch struct {
+	s       *Station
+	id      RequestID
+	count   *count
+	matches []*match
+	timer   event.Timer
+	frameAt qnet.Time // no frame before
+	onTimer func()    // method value, made once
+}
+
+// column is what a match has drawn and not announced.
+type column struct {
+	first  uint64 // the cycle from which the steps count
+	cycles []uint64
+	size   int // of the frame, about
+}
+
+func (c *column) full() bool { return len(c.cycles) >= maxFrame || c.size >= maxFrameBytes }
+
+func newBatch(s *Station, id RequestID, c *count) *batch {
+	b := &batch{s: s, id: id, count: c}
+	b.onTimer = b.draw
+	return b
+}
+
+// add makes m measure for the request from now on.
+func (b *batch) add(m *match) {
+	b.matches = append(b.matches, m)
+	b.schedule()
+}
+
+// remove is the end of a match.
+func (b *batch) remove(m *match) {
+	b.matches = slices.DeleteFunc(b.matches, func(o *match) bool { return o == m })
+	b.schedule()
+}
+
+// stalled reports whether an end is slow to acknowledge. Attempts go on, but what
+// they bring now is nobody's; the acknowledgement starts the match again.
+func (m *match) stalled() bool {
+	return m.w[0].frames.unacked() >= maxUnacked || m.w[1].frames.unacked() >= maxUnacked
+}
+
+// resume goes on with a match that was stalled.
+func (b *batch) resume(m *match) {
+	m.cycle = max(m.cycle, b.s.current()+b.s.her.Attempts(b.s.rng)-1)
+	b.schedule()
+}
+
+// schedule sets the timer of the next success that is to be announced.
+func (b *batch) schedule() {
+	b.timer.Stop()
+	if m, _ := b.next(); m != nil {
+		b.timer = b.s.loop.At(max(b.s.heraldAt(m.cycle), b.frameAt), b.onTimer)
+	}
+}
+
+// next returns the match whose success is the next, nil if there is none, and the
+// cycle of the next success of another.
+func (b *batch) next() (first *match, other uint64) {
+	other = math.MaxUint64
+	for _, m := range b.matches {
+		switch {
+		case m.cycle >= other || m.stalled():
+		case first == nil:
+			first = m
+		case m.cycle < first.cycle:
+			first, other = m, first.cycle
+		default:
+			other = m.cycle
+		}
+	}
+	return first, other
+}
+
+// draw draws the successes that are due, in the order of their cycles, makes both
+// ends measure them, and announces them.
+func (b *batch) draw() {
+	s := b.s
+	now := s.loop.Now()
+	left := s.limit(b.id) - b.count.pairs
+	sent := 0
+	for left > 0 && sent < maxBurst {
+		m, other := b.next()
+		if m == nil || s.heraldAt(m.cycle) > now {
+			break
+		}
+		// While all can not bring more than are wanted, each may go ahead.
+		other = max(other, m.cycle+left/uint64(len(b.matches))-1)
+		for left > 0 && m.cycle <= other && !m.column.full() && s.heraldAt(m.cycle) <= now {
+			m.advance()
+			left--
+		}
+		if m.column.full() {
+			left += m.announce(false)
+			sent++
+		}
+	}
+	b.frameAt = now.Add(bulkInterval)
+	if sent == maxBurst {
+		b.frameAt = now // there is more
+	}
+	done := left == 0
+	for _, m := range slices.Clone(b.matches) {
+		if len(m.column.cycles) > 0 {
+			m.announce(done)
+		}
+	}
+	s.review() // ends what the limit ends
+	b.schedule()
+}
+
+// advance adds the next success to the column and draws the one after.
+func (m *match) advance() {
+	s, c := m.batch.s, &m.column
+	if len(c.cycles) == 0 {
+		c.first = m.cycle
+	}
+	c.cycles = append(c.cycles, m.cycle)
+	next := m.cycle + max(1, m.w[0].dead, m.w[1].dead) + s.her.Attempts(s.rng) - 1
+	c.size += wire.UvarintLen(next-m.cycle) + 1
+	m.cycle = next
+}
+
+// announce makes both ends measure the pairs of the column and tells them. It
+// ends the match if these are the last, or if a node took its qubit back: then it
+// returns the number of pairs that did not come about.
+func (m *match) announce(last bool) (missed uint64) {
+	b := m.batch
+	s := b.s
+	cycles := m.column.cycles
+	m.column.cycles, m.column.size = cycles[:0], 0
+	var labels [maxFrame]qnet.BellLabel
+	n := s.her.HeraldBulk([2]uint32{m.w[0].lane, m.w[1].lane}, cycles, labels[:len(cycles)])
+	missed = uint64(len(cycles) - n)
+	b.count.pairs += uint64(n)
+	last = last || missed > 0
+	steps := make([]uint64, n)
+	packed := make([]byte, (n+3)/4)
+	before := m.column.first
+	for i, c := range cycles[:n] {
+		steps[i] = c - before
+		before = c
+		packed[i/4] |= byte(labels[i]) << (2 * (i % 4))
+	}
+	seq := s.nextSeq
+	s.nextSeq += uint64(n)
+	s.trace("bulk").Uint("request", uint64(m.id)).Uint("seq", seq).Uint("pairs", uint64(n)).Bool("done", last).End()
+	for _, w := range m.w {
+		s.push(w, &BulkReply{Link: s.cfg.Link, Lane: w.lane, Window: w.number, ID: m.id,
+			Seq: seq, Cycle: m.column.first, Steps: steps, Labels: packed, Done: last})
+	}
+	if last {
+		for _, w := range m.w {
+			w.match, w.done = nil, true
+		}
+		b.count.pending--
+		b.remove(m)
+	}
+	return missed
+}
