@@ -229,7 +229,7 @@ func TestKillProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the program holds its half", func() bool { return p.out.String() == "holding\n" })
+	p.out.wait(t, "holding\n")
 	at := func(name string) int {
 		count := 0
 		for _, q := range n.status(node.FabricName).Qubits {

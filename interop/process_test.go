@@ -33,7 +33,8 @@ import (
 // that has other things to do.
 const patience = 15 * time.Second
 
-// eventually waits until f holds.
+// eventually waits until f holds, for patience at most. It asks again and again:
+// f is about other processes, which announce nothing, but answer when asked.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
@@ -60,7 +61,8 @@ func place(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// Those whose launcher a failed test has killed are about to end.
+		// Those whose launcher a failed test has killed are about to end, in patience
+		// at most. They are nobody's children here, so there is nothing to wait on.
 		for deadline := time.Now().Add(patience); t.Failed() && time.Now().Before(deadline) && len(processesIn(t, dir)) > 0; {
 			time.Sleep(10 * time.Millisecond)
 		}
@@ -141,14 +143,42 @@ type process struct {
 
 // log is what a process has said so far.
 type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	more chan struct{} // closed by the next Write; nil when nobody waits
 }
 
 func (l *log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.more != nil {
+		close(l.more)
+		l.more = nil
+	}
 	return l.buf.Write(b)
+}
+
+// wait waits until text has been said, for patience at most.
+func (l *log) wait(t *testing.T, text string) {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		l.mu.Lock()
+		said := strings.Contains(l.buf.String(), text)
+		if l.more == nil {
+			l.more = make(chan struct{})
+		}
+		more := l.more
+		l.mu.Unlock()
+		if said {
+			return
+		}
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("waited in vain for %q to be said", text)
+		}
+	}
 }
 
 func (l *log) String() string {
@@ -334,25 +364,41 @@ func (n *testNetwork) rewrite(process string) {
 	n.write(process+".toml", data)
 }
 
-// freeAddresses finds UDP ports that nobody uses, and that nobody will meanwhile:
-// they are below those of the launcher and of the system.
+// freeAddresses finds a UDP address that nobody uses for each name.
 func freeAddresses(t *testing.T, names []string) map[string]string {
 	t.Helper()
 	m := make(map[string]string)
-	for len(m) < len(names) {
-		port := 15000 + nextPort.Add(1)
-		if port >= 20000 {
-			t.Fatal("no free UDP ports")
-		}
-		c, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		c.Close()
-		m[names[len(m)]] = c.LocalAddr().String()
+	for _, name := range names {
+		m[name] = loopback(freePorts(t, 1))
 	}
 	return m
 }
+
+// freePorts finds n UDP ports in a row that nobody uses, and that nobody will
+// meanwhile: they are below those of the launcher and of the system. It returns
+// the first.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for {
+		first := 15001 + int(nextPort.Add(int32(n))) - n
+		if first+n > 20000 {
+			t.Fatal("no free UDP ports")
+		}
+		free := 0
+		for ; free < n; free++ {
+			c, err := net.ListenPacket("udp", loopback(first+free))
+			if err != nil {
+				break
+			}
+			c.Close()
+		}
+		if free == n {
+			return first
+		}
+	}
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // nextPort says where to look for a port: no two networks get the same.
 var nextPort atomic.Int32
@@ -432,9 +478,7 @@ func (n *testNetwork) status(name string) *daemon.Status {
 // waitLog waits until a process has said something.
 func (n *testNetwork) waitLog(name, text string) {
 	n.t.Helper()
-	eventually(n.t, fmt.Sprintf("%s logs %q", name, text), func() bool {
-		return strings.Contains(n.running[name].err.String(), text)
-	})
+	n.running[name].err.wait(n.t, text)
 }
 
 // waitNoQubits waits until no qubit of the network is in use.
@@ -454,7 +498,8 @@ func (n *testNetwork) diagnose(from, to string) (problems []daemon.Problem) {
 }
 
 // doctor runs qnoded doctor until it says something that has all of texts in one
-// problem, which it returns.
+// problem, which it returns, for patience at most: what is wrong takes a while to
+// be noticed, and the doctor only knows what processes have noticed.
 func (n *testNetwork) doctor(from, to string, texts ...string) (found daemon.Problem) {
 	n.t.Helper()
 	var last []daemon.Problem
@@ -520,7 +565,7 @@ func measure(ctx context.Context, head, tail *qsocket.Conn, pairs int) (headErr,
 }
 
 // waitTraffic waits until pairs come between two nodes, for programs that dial
-// anew.
+// anew, in patience at most. Only a try tells whether dialling works again.
 func (n *testNetwork) waitTraffic(from, to string) {
 	n.t.Helper()
 	var last error

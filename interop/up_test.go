@@ -21,7 +21,7 @@ func startUp(t *testing.T, dir, network string, processes int, args ...string) *
 	ready := holdPorts(t, filepath.Join(dir, "qnet", network, "*.ctl"), processes)
 	p := start(t, dir, qnodedBin, append([]string{"up"}, args...)...)
 	ready()
-	eventually(t, "the network is up", func() bool { return strings.Contains(p.out.String(), "go run ./cmd/qnoded status\n") })
+	p.out.wait(t, "go run ./cmd/qnoded status\n")
 	return p
 }
 
@@ -146,6 +146,19 @@ func TestUpLosesProcess(t *testing.T) {
 		t.Errorf("processes %v and files %v are left", pids, left)
 	}
 	checkTrace(t, traces, "alice", "charlie", "alice-bob.station", node.FabricName)
+}
+
+// When up itself is killed, its processes notice, end, and leave nothing: no
+// file, no socket and no folder.
+func TestUpKilled(t *testing.T) {
+	dir := place(t)
+	p := startUp(t, dir, "ions3", 4)
+	p.signal(syscall.SIGKILL)
+	p.wait(t, patience)
+	eventually(t, "its processes end", func() bool { return len(processesIn(t, dir)) == 0 })
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
 }
 
 // checkTrace checks that a trace is made of JSON objects, one a line, in order

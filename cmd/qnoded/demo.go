@@ -28,16 +28,13 @@ measure the entanglement between them: its fidelity, the CHSH inequality, and
 teleportation. The table compares it with what the scenario's hardware should
 give. Everything is gone afterwards. Without FILE the embedded ions3 scenario
 runs.`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			s, source, err := loadScenario(a)
 			if err != nil {
 				return err
 			}
 			if err := f.check(s); err != nil {
-				return err
-			}
-			if _, err := parseFaults(f.faults); err != nil {
 				return err
 			}
 			return demonstrate(cmd.Context(), s, source, &f, cmd.OutOrStdout(), cmd.ErrOrStderr())

@@ -17,9 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
-
-	"qstack/node"
 	"qstack/node/daemon"
 	"qstack/node/scenario"
 	"qstack/qnet/pki"
@@ -75,8 +72,16 @@ type process struct {
 // anything.
 func launch(ctx context.Context, c launchConfig) (*network, error) {
 	n := &network{scenario: c.scenario, dir: c.dir, runtime: c.runtime, trace: c.trace, failed: make(chan error, 1)}
+	variable := "TMPDIR" // that decides where the sockets are
 	if n.runtime == "" {
 		n.runtime = filepath.Join(c.dir, "run")
+	} else if os.Getenv("XDG_RUNTIME_DIR") != "" {
+		variable = "XDG_RUNTIME_DIR"
+	}
+	for _, name := range processNames(c.scenario) {
+		if err := daemon.CheckSocket(daemon.ProgramPath(n.runtime, name)); err != nil {
+			return n, fmt.Errorf("%w: set %s to a shorter folder", err, variable)
+		}
 	}
 	if err := n.prepare(c); err != nil {
 		return n, err
@@ -91,70 +96,29 @@ func launch(ctx context.Context, c launchConfig) (*network, error) {
 
 // prepare writes the files that the processes start from.
 func (n *network) prepare(c launchConfig) error {
-	scenarioFile := filepath.Join(n.dir, "scenario.toml")
-	if err := os.WriteFile(scenarioFile, c.source, 0o600); err != nil {
-		return err
-	}
 	ca, err := pki.NewCA(c.scenario.Realm, validity)
 	if err != nil {
-		return err
+		return badConfig(err)
 	}
-	// Each process gets the keys of its own identities only.
-	issue := func(process string, names ...string) (string, error) {
-		dir := filepath.Join(n.dir, "credentials", process)
-		for _, name := range names {
-			cred, err := ca.Issue(name, daemon.RoleOf(c.scenario, name))
-			if err != nil {
-				return "", err
-			}
-			if err := cred.Save(dir); err != nil {
-				return "", err
-			}
-		}
-		return dir, nil
-	}
-	names := daemon.Names(c.scenario)
-	addresses, err := freeAddresses(names)
+	addresses, err := freeAddresses(daemon.Names(c.scenario))
 	if err != nil {
 		return err
 	}
-	base := daemon.Config{Version: 1, Scenario: scenarioFile, Runtime: n.runtime, Addresses: addresses}
-	add := func(name string, cfg daemon.Config, identities ...string) error {
-		if c.trace != "" {
-			cfg.Trace = n.traceOf(name)
-		}
-		if cfg.Credentials, err = issue(name, identities...); err != nil {
-			return err
-		}
-		data, err := toml.Marshal(cfg)
-		if err != nil {
-			return err
-		}
-		p := &process{name: name, config: filepath.Join(n.dir, name+".toml")}
-		n.processes = append(n.processes, p)
-		return os.WriteFile(p.config, data, 0o600)
+	base := daemon.Config{Runtime: n.runtime, Addresses: addresses, Faults: c.faults}
+	if c.trace != "" {
+		base.Trace = traceFile
 	}
-	cfg := base
-	cfg.Role, cfg.Faults = daemon.RoleFabric, c.faults
-	identities := []string{node.FabricName}
-	for i := range c.scenario.Links {
-		identities = append(identities, node.StationName(&c.scenario.Links[i]))
-	}
-	if err := add(node.FabricName, cfg, identities...); err != nil {
+	if err := writeProcesses(n.dir, c.scenario, c.source, ca, base); err != nil {
 		return err
 	}
-	for i := range c.scenario.Nodes {
-		cfg := base
-		cfg.Role, cfg.Name = daemon.RoleNode, c.scenario.Nodes[i].Name
-		if err := add(cfg.Name, cfg, cfg.Name); err != nil {
-			return err
-		}
+	for _, name := range processNames(c.scenario) {
+		n.processes = append(n.processes, &process{name: name, config: filepath.Join(n.dir, name, configFile)})
 	}
 	return nil
 }
 
 // traceOf returns the trace file of one process.
-func (n *network) traceOf(name string) string { return filepath.Join(n.dir, name+".jsonl") }
+func (n *network) traceOf(name string) string { return filepath.Join(n.dir, name, traceFile) }
 
 // Ports of UDP for the processes: below those that systems hand out by
 // themselves, so that nobody gets one of them before its process has it.
@@ -240,7 +204,7 @@ func (n *network) waitReady(ctx context.Context) error {
 				return err
 			case <-ctx.Done():
 				return fmt.Errorf("waiting for %s: %w%s", p.name, context.Cause(ctx), p.output.text())
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond): // nothing tells but the answer; readyWithin at most
 			}
 		}
 	}
@@ -287,9 +251,7 @@ func (n *network) close() {
 			removeDead(daemon.ControlPath(n.runtime, p.name))
 			removeDead(daemon.ProgramPath(n.runtime, p.name))
 		}
-		for _, dir := range []string{n.runtime, filepath.Dir(n.runtime)} {
-			_ = os.Remove(dir) // fails, as it should, when another network has sockets there
-		}
+		removeRuntime(n.runtime)
 		if n.trace != "" {
 			var traces []string
 			for _, p := range n.processes {
@@ -314,6 +276,13 @@ func removeDead(path string) {
 		return
 	}
 	_ = os.Remove(path) // it is gone when the process stopped in good order
+}
+
+// removeRuntime removes the folder of a network's sockets and the one that it
+// lies in, unless there is something in them.
+func removeRuntime(dir string) {
+	_ = os.Remove(dir) // fails, as it should, when others have sockets there
+	_ = os.Remove(filepath.Dir(dir))
 }
 
 // tail passes a process's output on, if it is wanted, and keeps the end of it.

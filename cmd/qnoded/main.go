@@ -1,7 +1,7 @@
 // Command qnoded is the daemon of a quantum-network node and everything around
-// it: it runs one process of a network (run), a whole network of processes (up,
-// demo), or the same network in virtual time (sim), and tells what they are
-// doing (status, doctor).
+// it: it makes what the processes of a network start from (init), runs one of
+// them (run), a whole network of processes (up, demo), or the same network in
+// virtual time (sim), and tells what they are doing (status, doctor).
 package main
 
 import (
@@ -54,9 +54,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	running := false // what fails before a command runs is the command line
+	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if !running {
+		err = usage("%v; see %s -h", err, cmd.CommandPath())
 	}
 	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled)) {
 		fmt.Fprintln(stderr, "qnoded: interrupted")
@@ -81,38 +86,19 @@ entanglement over emulated hardware, and a fabric process that emulates it.
 
 Exit codes: 0 success, 1 failure at run time or a failed verdict, 2 wrong usage,
 3 wrong scenario or configuration file.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("unknown command %q; see qnoded -h", args[0])
-			}
-			return cmd.Help()
-		},
-		Args: cobra.ArbitraryArgs,
+		SilenceErrors:      true,
+		SilenceUsage:       true,
+		DisableSuggestions: true, // they are several lines
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%v; see %s -h", err, cmd.CommandPath())
-	})
-	root.AddCommand(newDemo(), newSim(), newUp(), newRun(), newStatus(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newSim(), newUp(), newInit(), newRun(), newStatus(), newDoctor(), newVersion())
 	return root
-}
-
-// args wraps a check of the arguments so that its error is one of usage.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, a []string) error {
-		if err := check(cmd, a); err != nil {
-			return usage("%v; see %s -h", err, cmd.CommandPath())
-		}
-		return nil
-	}
 }
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  args(cobra.NoArgs),
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "qnoded", daemon.Version())
 			return err

@@ -59,7 +59,7 @@ func checkTrace(name string) error {
 	}
 	f, err := os.Create(name)
 	if err != nil {
-		return err
+		return usage("--trace: %v", err)
 	}
 	return f.Close()
 }

@@ -44,15 +44,19 @@ func (e *ends) resolve(s *scenario.Scenario) error {
 		e.to = s.Nodes[len(s.Nodes)-1].Name
 	}
 	if _, err := expect.Path(s, e.from, e.to); err != nil {
-		return usage("%v", err)
+		return usage("--from, --to: %v", err)
 	}
 	return nil
 }
 
-func parseFaults(texts []string) ([]scenario.Fault, error) {
+// parseFaults reads the faults that the emulated hardware of s is to have.
+func parseFaults(texts []string, s *scenario.Scenario) ([]scenario.Fault, error) {
 	var faults []scenario.Fault
 	for _, t := range texts {
 		f, err := scenario.ParseFault(t)
+		if err == nil {
+			_, err = f.Apply(s)
+		}
 		if err != nil {
 			return nil, usage("--fault: %v", err)
 		}

@@ -34,7 +34,7 @@ type measureFlags struct {
 
 func (f *measureFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.ends.from, "from", "", "node at the head end (default: the scenario's first)")
+	fl.StringVar(&f.ends.from, "from", "", "node at the head end, which needs a storage qubit (default: the scenario's first)")
 	fl.StringVar(&f.ends.to, "to", "", "node at the tail end (default: the scenario's last)")
 	fl.IntVar(&f.plan.Pairs, "pairs", 1200, "pairs to estimate the fidelity from; the CHSH test takes 5/3 as many more")
 	fl.IntVar(&f.plan.PerState, "teleports", 60, "teleportations of each of the six cardinal states")
@@ -50,7 +50,18 @@ func (f *measureFlags) check(s *scenario.Scenario) error {
 	case f.plan.PerState < 1 || f.plan.PerState > 1000:
 		return usage("--teleports: %d is not between 1 and 1,000", f.plan.PerState)
 	}
-	return f.ends.resolve(s)
+	if err := f.ends.resolve(s); err != nil {
+		return err
+	}
+	head, err := s.NodeIndex(f.ends.from)
+	if err != nil {
+		return err
+	}
+	if s.Nodes[head].Storage == 0 {
+		return usage("--from: node %s has no storage qubit, which is where the qubits to teleport are prepared: give it one (storage = 1 in the scenario), or choose another --from", f.ends.from)
+	}
+	_, err = parseFaults(f.faults, s)
+	return err
 }
 
 // print writes the report and turns a bad verdict into an error.
@@ -79,7 +90,7 @@ inequality, teleport qubits, and compare with what the scenario's hardware shoul
 give. Without FILE the embedded ions3 scenario runs.
 
 The same seed gives the same result, and the same trace, byte for byte.`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			s, _, err := loadScenario(a)
 			if err != nil {
@@ -101,7 +112,7 @@ The same seed gives the same result, and the same trace, byte for byte.`,
 
 func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
-	faults, err := parseFaults(f.faults)
+	faults, err := parseFaults(f.faults, s)
 	if err != nil {
 		return err
 	}
@@ -113,7 +124,7 @@ func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout
 	if f.trace != "" {
 		file, err := os.Create(f.trace)
 		if err != nil {
-			return err
+			return usage("--trace: %v", err)
 		}
 		options.Trace = trace.NewWriter(file)
 		defer func() { err = errors.Join(err, options.Trace.Close()) }()

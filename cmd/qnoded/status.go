@@ -50,7 +50,7 @@ func ask(ctx context.Context, network string) (map[string]daemon.Answer, []strin
 		return nil, nil, err
 	}
 	if len(paths) == 0 {
-		return nil, nil, fmt.Errorf("network %s does not run on this machine (no control socket in %s)", network, dir)
+		return nil, nil, fmt.Errorf("network %s does not run on this machine (no control socket in %s); check the name, or start it with \"qnoded up\"", network, dir)
 	}
 	answers := make(map[string]daemon.Answer)
 	var order []string
@@ -69,7 +69,7 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the processes of a network on this machine are doing",
-		Args:  args(cobra.NoArgs),
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			answers, order, err := ask(cmd.Context(), network)
 			if err != nil {
@@ -146,11 +146,14 @@ func newDoctor() *cobra.Command {
 		Short: "Say why pairs between two nodes are not coming",
 		Long: `Ask every process of a network on this machine and say why pairs between two
 nodes are not coming: which process or link is down, which program has not asked,
-which memory is full.`,
-		Args: args(cobra.NoArgs),
+which memory is full. Finding something is no failure: the exit code is 0 then too.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if e.from == "" || e.to == "" {
 				return usage("doctor needs --from and --to")
+			}
+			if e.from == e.to {
+				return usage("--from and --to are both %s: a pair joins two nodes, name another", e.from)
 			}
 			answers, _, err := ask(cmd.Context(), network)
 			if err != nil {

@@ -24,13 +24,13 @@ func newUp() *cobra.Command {
 		Long: `Start the fabric and one daemon for each node of a scenario as processes of their
 own, with a certificate authority that lives as long as they do, and print how
 programs reach each node. Without FILE the embedded ions3 scenario runs.`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			s, source, err := loadScenario(a)
 			if err != nil {
 				return err
 			}
-			if _, err := parseFaults(faults); err != nil {
+			if _, err := parseFaults(faults, s); err != nil {
 				return err
 			}
 			return up(cmd.Context(), s, source, faults, traceFile, level, cmd.OutOrStdout(), cmd.ErrOrStderr())

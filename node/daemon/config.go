@@ -15,7 +15,8 @@ import (
 	"qstack/qnet"
 )
 
-// Config is the file that `qnoded run` reads. Paths are relative to the file.
+// Config is the file that `qnoded run` reads and `qnoded init` writes. Paths are
+// relative to the file.
 type Config struct {
 	Version int `toml:"version" comment:"of this format"`
 	// Scenario is the file of the network.
@@ -116,6 +117,9 @@ func (c *Config) check() error {
 		if err != nil {
 			return fmt.Errorf("faults: %w", err)
 		}
+		if _, err := fault.Apply(s); err != nil {
+			return fmt.Errorf("faults: %w", err)
+		}
 		c.faults = append(c.faults, fault)
 	}
 	for _, name := range Names(s) {
@@ -130,7 +134,26 @@ func (c *Config) check() error {
 	if n := len(c.Addresses) - len(Names(s)); n > 0 {
 		return fmt.Errorf("addresses: %d of them belong to nobody in network %s", n, s.Name)
 	}
+	if err := CheckSocket(ProgramPath(c.RuntimeDir(), c.process())); err != nil {
+		return fmt.Errorf("runtime: %w: give a shorter folder", err)
+	}
 	return nil
+}
+
+// process returns the name of the process.
+func (c *Config) process() string {
+	if c.Role == RoleFabric {
+		return node.FabricName
+	}
+	return c.Name
+}
+
+// RuntimeDir returns the folder of the process's sockets.
+func (c *Config) RuntimeDir() string {
+	if c.Runtime == "" {
+		return RuntimeDir(c.scenario.Name)
+	}
+	return c.path(c.Runtime)
 }
 
 func (c *Config) path(p string) string {

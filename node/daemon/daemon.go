@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -61,7 +63,9 @@ func RoleOf(s *scenario.Scenario, name string) pki.Role {
 	return pki.RoleNode
 }
 
-// Start runs the daemon that cfg describes. It serves until Close.
+// Start runs the daemon that cfg describes. It serves until Close. When what cfg
+// refers to is wrong, such as its credentials, it fails with qnet.ErrInvalid or
+// qnet.ErrAuth.
 func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 	// The scenario's seed is for runs that are to be repeated. A process of a real
 	// network draws its own: what it chooses in private nobody can foretell.
@@ -89,9 +93,9 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 		}
 		d.trace = trace.NewWriter(f)
 	}
-	dir, err := d.runtime()
-	if err != nil {
-		return nil, err
+	dir := cfg.RuntimeDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("folder of the sockets: %w", err)
 	}
 	if cfg.Role == RoleFabric {
 		err = d.startFabric()
@@ -112,24 +116,7 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 	return d, nil
 }
 
-// runtime returns the folder of the sockets, made if need be.
-func (d *Daemon) runtime() (string, error) {
-	dir := d.cfg.path(d.cfg.Runtime)
-	if dir == "" {
-		dir = RuntimeDir(d.cfg.scenario.Name)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("folder of the sockets: %w", err)
-	}
-	return dir, nil
-}
-
-func (d *Daemon) name() string {
-	if d.cfg.Role == RoleFabric {
-		return node.FabricName
-	}
-	return d.cfg.Name
-}
+func (d *Daemon) name() string { return d.cfg.process() }
 
 func (d *Daemon) tracer(name string) *trace.Tracer {
 	if d.trace == nil {
@@ -151,14 +138,20 @@ func (d *Daemon) onLoop(f func()) error {
 // listen makes the endpoint of one of the process's identities.
 func (d *Daemon) listen(name string, peers []quic.Peer, offset func() time.Duration) (*quic.Endpoint, error) {
 	cred, err := pki.Load(d.cfg.path(d.cfg.Credentials), name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "there are no credentials of %s: %v; make them with \"qnoded init\"", name, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if got, want := cred.Identity().Realm, d.cfg.scenario.Realm; got != want {
-		return nil, qnet.Errorf(qnet.ErrAuth, "the certificate of %s is for the realm %s, the network's is %s", name, got, want)
+		return nil, qnet.Errorf(qnet.ErrAuth, "the certificate of %s is for the realm %s, the network's is %s; take those that were made for this network", name, got, want)
 	}
 	e, err := quic.New(quic.Config{Credential: cred, Loop: d.loop, Listen: d.cfg.Addresses[name], Peers: peers,
 		Logger: d.log, Tracer: d.tracer(name), Offset: offset})
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return nil, fmt.Errorf("address of %s: %w; it must be one of this machine, with a port that is free", name, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -372,6 +365,17 @@ func Version() string {
 // RuntimeDir returns the folder of the sockets of a network, unless its
 // processes are told another.
 func RuntimeDir(network string) string { return filepath.Join(local.Dir(), network) }
+
+// maxSocket is the longest path of a unix socket in bytes, on Linux.
+const maxSocket = 107
+
+// CheckSocket returns an error if path is too long for a unix socket.
+func CheckSocket(path string) error {
+	if len(path) > maxSocket {
+		return fmt.Errorf("the path %s is longer than the %d bytes that a unix socket may have", path, maxSocket)
+	}
+	return nil
+}
 
 // ProgramPath returns the socket for programs of the node called name, in the
 // folder of a network's sockets.

@@ -109,7 +109,7 @@ func TestStartAndStop(t *testing.T) {
 			select {
 			case <-ctx.Done():
 				t.Fatalf("%s is not ready: %+v", name, st)
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(5 * time.Millisecond): // it is ready when it says so; ctx is the bound
 			}
 		}
 	}
@@ -173,6 +173,8 @@ func TestConfigErrors(t *testing.T) {
 		{"named fabric", `"node"`, `"fabric"`, `name: the fabric has none, but "alice" is given`},
 		{"faults", `name = "alice"`, "name = \"alice\"\nfaults = [\"readout=0.1\"]", "faults: only the fabric has them"},
 		{"fault", "role = \"node\"\nname = \"alice\"", "role = \"fabric\"\nfaults = [\"readout=2\"]", "readout must be a number from 0 to"},
+		{"fault of nothing", "role = \"node\"\nname = \"alice\"", "role = \"fabric\"\nfaults = [\"visibility=0.5\"]", `faults: "visibility=0.5" needs a link with model = "double-click"`},
+		{"long path", `"run"`, `"` + strings.Repeat("long", 30) + `"`, "runtime: the path "},
 		{"missing address", `"bob" = `, `"bobby" = `, "addresses: bob is missing"},
 		{"address", `127.0.0.1:`, `127.0.0.1;`, "is not host:port"},
 		{"stranger", "[addresses]\n", "[addresses]\ncarol = \"127.0.0.1:1\"\n", "addresses: 1 of them belong to nobody"},

@@ -59,15 +59,10 @@ func (s *Scenario) check(report reporter) {
 		return
 	}
 
-	nodes := make(map[string]int, len(s.Nodes))
+	s.checkDuplicates(report)
 	for i := range s.Nodes {
 		n, key := &s.Nodes[i], element("nodes", i)
 		checkName(n.Name, maxName, key+".name", report)
-		if first, ok := nodes[n.Name]; ok {
-			report(key+".name", "nodes[%d] has this name already: give each node its own", first)
-		} else {
-			nodes[n.Name] = i
-		}
 		if n.Storage < 0 || n.Storage > MaxStorage {
 			report(key+".storage", "must be from 0 to %d", MaxStorage)
 		}
@@ -102,6 +97,19 @@ func (s *Scenario) check(report reporter) {
 			between[ends] = i
 		}
 		s.checkLength(l, key+".length", report)
+	}
+}
+
+// checkDuplicates reports nodes whose name an earlier one has.
+func (s *Scenario) checkDuplicates(report reporter) {
+	nodes := make(map[string]int, len(s.Nodes))
+	for i := range s.Nodes {
+		name := s.Nodes[i].Name
+		if first, ok := nodes[name]; !ok {
+			nodes[name] = i
+		} else if name != "" { // that is wrong by itself
+			report(element("nodes", i)+".name", "nodes[%d] has this name already: give each node its own", first)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -15,32 +16,43 @@ type Fault struct {
 	Value    float64 // what it is instead
 }
 
-// faults are the quantities that a fault can replace and their ranges.
+// faults are the quantities that a fault can replace and their ranges. apply
+// returns what it needs and the scenario lacks, if anything.
 var faults = []struct {
 	quantity string
 	hi       float64
-	meaning  string
-	apply    func(s *Scenario, v float64) (applied bool)
+	apply    func(s *Scenario, v float64) (needs string)
 }{
-	{"readout", maxReadout, "readout_error of all hardware", func(s *Scenario, v float64) bool {
+	// The readout_error of all hardware.
+	{"readout", maxReadout, func(s *Scenario, v float64) string {
 		for i := range s.Nodes {
 			s.Nodes[i].Hardware.ReadoutError = v
 		}
-		return true
+		return ""
 	}},
-	{"gate2", 1, "gate2_depolarising of all hardware", func(s *Scenario, v float64) bool {
+	// The gate2_depolarising of all hardware.
+	{"gate2", 1, func(s *Scenario, v float64) string {
 		for i := range s.Nodes {
 			s.Nodes[i].Hardware.Gate2Depolarising = v
 		}
-		return true
+		return ""
 	}},
-	{"visibility", 1, "visibility of all double-click links", func(s *Scenario, v float64) (applied bool) {
+	// The visibility of all links of that model.
+	{"visibility", 1, func(s *Scenario, v float64) string {
+		applied := false
 		for i := range s.Links {
 			if h := &s.Links[i].Heralding; h.Model == DoubleClick {
 				h.Visibility, applied = v, true
 			}
 		}
-		return applied
+		switch {
+		case applied:
+			return ""
+		case len(s.Links) == 0:
+			return fmt.Sprintf("a link with model = %q; network %s has no links", DoubleClick, s.Name)
+		default:
+			return fmt.Sprintf("a link with model = %q; those of network %s have model = %q", DoubleClick, s.Name, s.Links[0].Heralding.Model)
+		}
 	}},
 }
 
@@ -53,11 +65,11 @@ func ParseFault(text string) (Fault, error) {
 		}
 		v, err := strconv.ParseFloat(value, 64)
 		if err != nil || !(v >= 0 && v <= f.hi) {
-			return Fault{}, qnet.Errorf(qnet.ErrInvalid, "fault %q: %s must be a number from 0 to %g", text, quantity, f.hi)
+			return Fault{}, qnet.Errorf(qnet.ErrInvalid, "%q: %s must be a number from 0 to %g", text, quantity, f.hi)
 		}
 		return Fault{Quantity: quantity, Value: v}, nil
 	}
-	return Fault{}, qnet.Errorf(qnet.ErrInvalid, "fault %q: want readout=E, gate2=Q or visibility=V, as in readout=0.05", text)
+	return Fault{}, qnet.Errorf(qnet.ErrInvalid, "%q: want readout=E, gate2=Q or visibility=V, as in readout=0.05", text)
 }
 
 // String formats f as ParseFault reads it.
@@ -65,8 +77,8 @@ func (f Fault) String() string {
 	return f.Quantity + "=" + strconv.FormatFloat(f.Value, 'g', -1, 64)
 }
 
-// Apply returns a copy of s with the fault. It fails when s has nothing that
-// the fault is about.
+// Apply returns a copy of s with the fault. It fails with qnet.ErrInvalid when s
+// has nothing that the fault is about.
 func (f Fault) Apply(s *Scenario) (*Scenario, error) {
 	for _, known := range faults {
 		if known.quantity != f.Quantity {
@@ -75,10 +87,10 @@ func (f Fault) Apply(s *Scenario) (*Scenario, error) {
 		c := *s
 		c.Nodes = append([]Node(nil), s.Nodes...)
 		c.Links = append([]Link(nil), s.Links...)
-		if !known.apply(&c, f.Value) {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "fault %s: network %s has no %s", f, s.Name, known.meaning)
+		if needs := known.apply(&c, f.Value); needs != "" {
+			return nil, qnet.Errorf(qnet.ErrInvalid, "%q needs %s", f, needs)
 		}
 		return &c, nil
 	}
-	return nil, qnet.Errorf(qnet.ErrInvalid, "fault %q: unknown quantity", f)
+	return nil, qnet.Errorf(qnet.ErrInvalid, "%q: unknown quantity: want readout, gate2 or visibility", f)
 }

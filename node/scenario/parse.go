@@ -121,6 +121,9 @@ func (p *parser) scenario() *Scenario {
 	for _, t := range root.array("links") {
 		s.Links = append(s.Links, p.link(t, s, positions, heralding))
 	}
+	if len(nodes) <= MaxNodes {
+		s.checkDuplicates(p.doc.problem) // beside links that refer to a name which one of them lost
+	}
 	root.done()
 	return s
 }
