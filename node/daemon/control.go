@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"qstack/qsocket/local"
 )
 
 // controlServer answers operators: HTTP with JSON on a unix socket that only
@@ -23,7 +25,7 @@ type controlServer struct {
 }
 
 func serveControl(path string, d *Daemon) (*controlServer, error) {
-	if err := removeStale(path); err != nil {
+	if err := local.Prepare(path); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("unix", path)
@@ -46,19 +48,6 @@ func serveControl(path string, d *Daemon) (*controlServer, error) {
 	c := &controlServer{path: path, server: &http.Server{Handler: mux, ReadHeaderTimeout: time.Second, MaxHeaderBytes: 16 << 10}}
 	c.done.Go(func() { _ = c.server.Serve(l) }) // ends by Close
 	return c, nil
-}
-
-// removeStale removes a socket that nobody serves any more.
-func removeStale(path string) error {
-	c, err := net.Dial("unix", path)
-	if err == nil {
-		c.Close()
-		return fmt.Errorf("%s: another process serves it already; stop that one first", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // Close stops the server and removes the socket.

@@ -94,9 +94,6 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 		d.trace = trace.NewWriter(f)
 	}
 	dir := cfg.RuntimeDir()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("folder of the sockets: %w", err)
-	}
 	if cfg.Role == RoleFabric {
 		err = d.startFabric()
 	} else {
@@ -366,13 +363,10 @@ func Version() string {
 // processes are told another.
 func RuntimeDir(network string) string { return filepath.Join(local.Dir(), network) }
 
-// maxSocket is the longest path of a unix socket in bytes, on Linux.
-const maxSocket = 107
-
 // CheckSocket returns an error if path is too long for a unix socket.
 func CheckSocket(path string) error {
-	if len(path) > maxSocket {
-		return fmt.Errorf("the path %s is longer than the %d bytes that a unix socket may have", path, maxSocket)
+	if len(path) > local.MaxPath {
+		return fmt.Errorf("the path %s is longer than the %d bytes that a unix socket may have", path, local.MaxPath)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"qstack/node"
 	"qstack/node/scenario"
+	"qstack/qnet"
 	"qstack/qnet/pki"
 	"qstack/qsocket"
 	"qstack/scenarios"
@@ -155,6 +157,42 @@ func TestStartAndStop(t *testing.T) {
 	}
 	if _, err := Start(config(t, dir, base, "role = \"node\"\nname = \"alice\""), log); err == nil {
 		t.Error("a second daemon of alice has started")
+	}
+}
+
+// No process, not even the fabric's, which serves no programs, has its sockets
+// where others could put theirs.
+func TestOpenFolder(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir, s, base := files(t)
+	ca, err := pki.NewCA(s.Realm, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Names(s) {
+		c, err := ca.Issue(name, RoleOf(s, name))
+		if err == nil {
+			err = c.Save(filepath.Join(dir, "credentials"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := filepath.Join(dir, "run")
+	if err := os.Mkdir(run, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(run, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{`role = "fabric"`, "role = \"node\"\nname = \"alice\""} {
+		d, err := Start(config(t, dir, base, role), slog.New(slog.DiscardHandler))
+		if !errors.Is(err, qnet.ErrAuth) || !strings.Contains(err.Error(), "must have mode 0700") {
+			t.Errorf("%s: %v", role, err)
+		}
+		if err == nil {
+			d.Close()
+		}
 	}
 }
 

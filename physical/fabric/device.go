@@ -298,7 +298,7 @@ func (d *device) freeStorage() (*slot, error) {
 	}
 	if best == nil {
 		if len(d.storage) == 0 {
-			return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s has no storage qubits", d.cfg.Name)
+			return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s has no storage qubits; give it some, as in storage = 1 in the scenario", d.cfg.Name)
 		}
 		return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s: all %d storage qubits are in use: free or measure one first", d.cfg.Name, len(d.storage))
 	}

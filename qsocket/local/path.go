@@ -12,8 +12,8 @@ import (
 	"qstack/qnet"
 )
 
-// maxPath is the longest path that a unix socket can have on Linux.
-const maxPath = 107
+// MaxPath is the longest path that a unix socket can have on Linux, in bytes.
+const MaxPath = 107
 
 // Dir returns the folder that holds a folder for each network of this user:
 // $XDG_RUNTIME_DIR/qnet, or qnet-UID in the temporary folder.
@@ -63,11 +63,12 @@ func Find(network, node string) (string, error) {
 	return found[0], nil
 }
 
-// prepare makes the folder of a socket, only for this user, and removes a socket
-// that nobody listens on any more.
-func prepare(path string) error {
-	if len(path) > maxPath {
-		return qnet.Errorf(qnet.ErrInvalid, "the path %s is longer than the %d bytes that a unix socket may have; set XDG_RUNTIME_DIR to a shorter one", path, maxPath)
+// Prepare makes the folder of a socket, only for this user, and removes a socket
+// that nobody listens on any more. It fails with qnet.ErrAuth when other users
+// could change the folder, and with qnet.ErrInUse when somebody listens.
+func Prepare(path string) error {
+	if len(path) > MaxPath {
+		return qnet.Errorf(qnet.ErrInvalid, "the path %s is longer than the %d bytes that a unix socket may have; choose a shorter folder", path, MaxPath)
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

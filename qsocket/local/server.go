@@ -75,7 +75,7 @@ func Serve(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(cfg.Path); err != nil {
+	if err := Prepare(cfg.Path); err != nil {
 		return nil, err
 	}
 	lis, err := net.ListenUnix("unix", &net.UnixAddr{Name: cfg.Path, Net: "unix"})
