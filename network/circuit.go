@@ -421,7 +421,7 @@ func (c *Circuit) fail(err error) {
 	}
 	c.trace("down").Str("err", err.Error()).End()
 	handler, done := c.handler, c.setupDone
-	c.end(&Teardown{Code: qnet.CodeOf(err), Text: clip(err.Error())})
+	c.end(&Teardown{Code: qnet.CodeOf(err), Text: wire.Clip(err.Error(), maxText)})
 	switch {
 	case done != nil:
 		done(nil, err)

@@ -272,7 +272,7 @@ func (a *acceptor) Accept(s control.Stream, first []byte) control.StreamHandler 
 		if !errors.As(err, &e) {
 			return nil
 		}
-		s.Send(&Teardown{Code: e.Code, Text: clip(l.name + ": " + e.Text)})
+		s.Send(&Teardown{Code: e.Code, Text: wire.Clip(l.name+": "+e.Text, maxText)})
 		return refused{}
 	}
 	return h
@@ -283,13 +283,6 @@ type refused struct{}
 
 func (refused) Message(s control.Stream, _ []byte) { s.Close(qnet.ErrProtocol) }
 func (refused) Closed(control.Stream, error)       {}
-
-func clip(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText]
-	}
-	return s
-}
 
 // join makes this node part of a circuit. A plain error is a breach of
 // protocol, a *qnet.Error a refusal.

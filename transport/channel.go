@@ -40,7 +40,7 @@ func (c *Channel) say(m wire.Message) {
 
 // opened answers Dial or Accept with a failure.
 func (c *Channel) opened(err error) {
-	c.say(&Opened{Code: qnet.CodeOf(err), Text: clip(err.Error(), maxText)})
+	c.say(&Opened{Code: qnet.CodeOf(err), Text: wire.Clip(err.Error(), maxText)})
 }
 
 // Do carries out a message of the program to this channel. An error means that

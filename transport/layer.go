@@ -276,7 +276,7 @@ func (a *acceptor) Accept(st control.Stream, first []byte) control.StreamHandler
 	k := newSocket(l, st.Peer(), m.Port)
 	if err != nil {
 		l.tr.Event(l.Now(), "transport", "refuse").Str("peer", k.peerName).Uint("port", uint64(m.Port)).Str("why", err.Error()).End()
-		st.Send(&ConnectReply{Code: qnet.CodeOf(err), Text: clip(err.Error(), maxText)})
+		st.Send(&ConnectReply{Code: qnet.CodeOf(err), Text: wire.Clip(err.Error(), maxText)})
 		st.Close(qnet.OK)
 		return refused{}
 	}
@@ -310,15 +310,4 @@ func (l *Layer) incoming(c Circuit, tag uint64) (CircuitHandler, error) {
 	delete(l.invited, tag)
 	k.join(c)
 	return (*circuitEnd)(k), nil
-}
-
-// clip cuts s to at most n bytes, at the start of a character.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xc0 == 0x80 {
-		n--
-	}
-	return s[:n]
 }

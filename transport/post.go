@@ -9,6 +9,7 @@ import (
 	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/event"
+	"qstack/qnet/wire"
 )
 
 // postState is the state of a request of this end; see the drawings in the
@@ -89,7 +90,7 @@ func (k *socket) ask(m *Ask) error {
 	}
 	p := &post{k: k, ref: m.Ref, kind: m.Kind, pairs: m.Pairs, bases: m.Bases}
 	if err := k.check(p, m); err != nil {
-		k.say(&Done{Ref: m.Ref, Code: qnet.CodeOf(err), Text: clip(err.Error(), maxText)})
+		k.say(&Done{Ref: m.Ref, Code: qnet.CodeOf(err), Text: wire.Clip(err.Error(), maxText)})
 		return nil
 	}
 	p.seq = k.nextSeq
@@ -217,7 +218,7 @@ func (k *socket) match() {
 			m := &Match{ID: k.nextRequest, Head: p.seq, Tail: r.Seq, Corrector: corrector(p, r)}
 			k.nextRequest++
 			if err := k.start(p, r, m); err != nil {
-				k.stream.Send(&Fail{Head: p.seq, Tail: r.Seq, Code: qnet.ErrCancelled, Text: clip(fmt.Sprintf("%s could not ask its circuit for pairs: %v", k.l.cfg.Name, err), maxText)})
+				k.stream.Send(&Fail{Head: p.seq, Tail: r.Seq, Code: qnet.ErrCancelled, Text: wire.Clip(fmt.Sprintf("%s could not ask its circuit for pairs: %v", k.l.cfg.Name, err), maxText)})
 				k.done(p, err)
 				continue
 			}
@@ -381,7 +382,7 @@ func (k *socket) blocker(p *post) string {
 // that is matched, the sender decides, as it may have measured already.
 func (k *socket) takeBack(p *post, why error) {
 	k.withdrawn[p.seq] = true
-	k.stream.Send(&Withdraw{Seq: p.seq, Code: qnet.CodeOf(why), Text: clip(why.Error(), maxText)})
+	k.stream.Send(&Withdraw{Seq: p.seq, Code: qnet.CodeOf(why), Text: wire.Clip(why.Error(), maxText)})
 	if p.kind == KindReceive && p.state == matched {
 		p.withdrawing = why
 		k.expect(p, "an answer to the withdrawal")
@@ -490,7 +491,7 @@ func (k *socket) allDelivered(p *post) {
 func (k *socket) done(p *post, err error) {
 	m := &Done{Ref: p.ref, Seq: p.number()}
 	if err != nil {
-		m.Code, m.Text = qnet.CodeOf(err), clip(err.Error(), maxText)
+		m.Code, m.Text = qnet.CodeOf(err), wire.Clip(err.Error(), maxText)
 	}
 	k.close(p, m)
 }

@@ -50,7 +50,7 @@ func (l *Layer) Open(name string, sink Sink) (*Session, error) {
 		return nil, qnet.Errorf(qnet.ErrBusy, "%s has %d sessions, which is its limit; close one", l.cfg.Name, l.cfg.Sessions)
 	}
 	l.lastSession++
-	s := &Session{l: l, id: l.lastSession, name: clip(name, maxName), sink: sink, qubits: make(map[uint64]*qubit)}
+	s := &Session{l: l, id: l.lastSession, name: wire.Clip(name, maxName), sink: sink, qubits: make(map[uint64]*qubit)}
 	l.sessions = append(l.sessions, s)
 	l.tr.Event(l.Now(), "transport", "session").Uint("session", s.id).Str("program", s.name).End()
 	return s, nil
@@ -137,7 +137,7 @@ func (s *Session) reply(ref uint64, err error, value uint64, at qnet.Time) {
 	}
 	r := &Reply{Ref: ref, Value: value, At: at}
 	if err != nil {
-		r.Code, r.Text = qnet.CodeOf(err), clip(err.Error(), maxText)
+		r.Code, r.Text = qnet.CodeOf(err), wire.Clip(err.Error(), maxText)
 	}
 	s.sink.Message(r)
 }

@@ -278,7 +278,7 @@ func (k *socket) fail(err error) {
 		return
 	}
 	stream := k.stream
-	stream.Send(&Reset{Code: qnet.CodeOf(err), Text: clip(err.Error(), maxText)})
+	stream.Send(&Reset{Code: qnet.CodeOf(err), Text: wire.Clip(err.Error(), maxText)})
 	k.down(err)
 	stream.Close(qnet.CodeOf(err))
 }
@@ -289,7 +289,7 @@ func (k *socket) down(err error) {
 		return
 	}
 	was := k.state
-	code, text := qnet.CodeOf(err), clip(err.Error(), maxText)
+	code, text := qnet.CodeOf(err), wire.Clip(err.Error(), maxText)
 	if was == queued {
 		k.lis.queue = slices.DeleteFunc(k.lis.queue, func(o *socket) bool { return o == k })
 	}

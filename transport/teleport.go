@@ -6,6 +6,7 @@ import (
 	"qstack/network"
 	"qstack/physical"
 	"qstack/qnet"
+	"qstack/qnet/wire"
 )
 
 // number returns the number of the qubit that a request sends or receives: the
@@ -54,7 +55,7 @@ func (k *socket) teleport(p *post, d network.Delivery) {
 			return
 		}
 		if err := first(q.err, r.Err); err != nil {
-			k.stream.Send(&Lost{Seq: p.seq, Text: clip(err.Error(), maxText)})
+			k.stream.Send(&Lost{Seq: p.seq, Text: wire.Clip(err.Error(), maxText)})
 			k.done(p, k.lostQubit(p.seq, err))
 			return
 		}
@@ -102,7 +103,7 @@ func (k *socket) correct(p *post) error {
 		}
 		if r.Err != nil {
 			err := k.lostQubit(p.number(), r.Err)
-			k.stream.Send(&Received{Seq: p.peer.Seq, Code: qnet.ErrQubitLost, Text: clip(r.Err.Error(), maxText)})
+			k.stream.Send(&Received{Seq: p.peer.Seq, Code: qnet.ErrQubitLost, Text: wire.Clip(r.Err.Error(), maxText)})
 			k.done(p, err)
 			return
 		}

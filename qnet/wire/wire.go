@@ -580,3 +580,15 @@ func (c *Codec) take(name string, n int) []byte {
 	c.b = c.b[n:]
 	return b
 }
+
+// Clip cuts s to at most n bytes, at the start of a character: what a string
+// field holds of a text for people.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

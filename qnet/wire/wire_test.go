@@ -511,3 +511,16 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// A clipped text is a prefix of whole characters, as long as it can be.
+func TestClip(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		n    int
+		want string
+	}{{"fidelity", 8, "fidelity"}, {"fidelity", 4, "fide"}, {"aΦ+", 2, "a"}, {"aΦ+", 3, "aΦ"}, {"€", 2, ""}, {"", 0, ""}} {
+		if got := wire.Clip(tt.in, tt.n); got != tt.want {
+			t.Errorf("Clip(%q, %d) = %q, want %q", tt.in, tt.n, got, tt.want)
+		}
+	}
+}
