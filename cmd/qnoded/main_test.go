@@ -79,6 +79,9 @@ func sim(t *testing.T, arguments ...string) *verify.Report {
 // On 10⁵ pairs, what ions3 delivers is within five standard errors (below 1e-6
 // each) of what its hardware should give, by a calculation that shares no code.
 func TestIons3IsAccurate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long under the race detector, and one goroutine at a time")
+	}
 	r := sim(t, "../../scenarios/ions3.toml", "--pairs", "100000", "--seed", "7")
 	if r.Verdict != "pass" || r.Pairs != 100_000 {
 		t.Errorf("%+v", r)
@@ -87,7 +90,11 @@ func TestIons3IsAccurate(t *testing.T) {
 
 // So are chains of 3, 4 and 5 nodes of random hardware.
 func TestRandomChainsAreAccurate(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		nodes := 3 + int(seed)%3
 		t.Run(fmt.Sprintf("%d nodes, seed %d", nodes, seed), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "chain.toml")
