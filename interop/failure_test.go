@@ -179,9 +179,12 @@ func TestKillFabric(t *testing.T) {
 	headErr, tailErr := lost()
 	t.Logf("after %v: alice: %v; charlie: %v", time.Since(began).Round(time.Millisecond), headErr, tailErr)
 	for _, err := range []error{headErr, tailErr} {
-		if err == nil {
-			t.Error("a program was not told")
+		if err == nil || !strings.Contains(err.Error(), "fabric") {
+			t.Errorf("a program was told %v, not that it is the fabric", err)
 		}
+	}
+	if took := time.Since(began); took > noticed {
+		t.Errorf("the programs were told after %v", took)
 	}
 	eventually(t, "alice knows that her hardware is gone", func() bool { return n.status("alice").Fabric != "" })
 	if _, err := a.Qubit(ctx); err == nil || !strings.Contains(err.Error(), "fabric") {

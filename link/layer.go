@@ -433,7 +433,7 @@ func (e *end) down() error {
 		return qnet.Errorf(qnet.ErrUnavail, "link %s is down: %s is not answering", e.cfg.Name, e.cfg.PeerName)
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
-		return qnet.Errorf(qnet.ErrUnavail, "link %s is down: its station is not answering", e.cfg.Name)
+		return qnet.Errorf(qnet.ErrUnavail, "link %s is down: its station in the fabric is not answering", e.cfg.Name)
 	}
 	return nil
 }

@@ -273,14 +273,26 @@ func (k *socket) finished() {
 }
 
 // fail closes the socket because of err, which the peer is told.
-func (k *socket) fail(err error) {
+func (k *socket) fail(err error) { k.reject(err, err) }
+
+// lose closes an open socket because of err, to which each end adds which of its
+// sockets it is.
+func (k *socket) lose(err error) { k.reject(err, k.named(err)) }
+
+// reject closes the socket with one error for the peer and one for here.
+func (k *socket) reject(there, here error) {
 	if k.state == closed {
 		return
 	}
-	stream := k.stream
-	stream.Send(&Reset{Code: qnet.CodeOf(err), Text: wire.Clip(err.Error(), maxText)})
-	k.down(err)
-	stream.Close(qnet.CodeOf(err))
+	stream, code := k.stream, qnet.CodeOf(there)
+	stream.Send(&Reset{Code: code, Text: wire.Clip(there.Error(), maxText)})
+	k.down(here)
+	stream.Close(code)
+}
+
+// named returns err with the name of the socket.
+func (k *socket) named(err error) error {
+	return qnet.Errorf(qnet.CodeOf(err), "socket to %s:%d: %v", k.peerName, k.port, err)
 }
 
 // down ends the socket because of err; the peer knows, or can not be told.
@@ -446,7 +458,7 @@ func (e *streamEnd) Closed(_ control.Stream, err error) {
 		k.finished()
 	default:
 		k.leave(qnet.CodeOf(err))
-		k.down(qnet.Errorf(qnet.CodeOf(err), "socket to %s:%d: %v", k.peerName, k.port, err))
+		k.down(k.named(err))
 	}
 }
 
@@ -518,7 +530,11 @@ func (k *socket) reset(m *Reset) error {
 		return unexpected(m)
 	}
 	stream := k.stream
-	k.down(&qnet.Error{Code: m.Code, Text: m.Text})
+	var err error = &qnet.Error{Code: m.Code, Text: m.Text}
+	if k.state == open || k.state == queued {
+		err = k.named(err)
+	}
+	k.down(err)
 	stream.Close(m.Code)
 	return nil
 }
@@ -558,9 +574,9 @@ func (e *circuitEnd) Down(err error) {
 	if code := qnet.CodeOf(err); (code == qnet.OK || code == qnet.ErrPeerClosed) && k.state != closed {
 		k.timer.Stop()
 		k.timer = k.l.loop.After(k.l.cfg.CorrectionTimeout, func() {
-			k.fail(qnet.Errorf(qnet.ErrPeerClosed, "socket to %s:%d: %v", k.peerName, k.port, err))
+			k.lose(qnet.Errorf(qnet.ErrPeerClosed, "%v", err))
 		})
 		return
 	}
-	k.fail(qnet.Errorf(qnet.CodeOf(err), "socket to %s:%d: %v", k.peerName, k.port, err))
+	k.lose(err)
 }

@@ -386,10 +386,10 @@ func (c *conn) acceptStreams() {
 		if err != nil {
 			return
 		}
-		s := newStream(c.p, nil)
-		s.incoming = true
 		if !c.e.post(func() {
 			if !c.dead {
+				s := newStream(c.p, nil)
+				s.incoming = true
 				c.add(s)
 				s.bind(c, q)
 			}
@@ -521,6 +521,7 @@ func (c *conn) deliver(b []byte) {
 			return
 		case c.e.handlesItself(t):
 		default:
+			c.p.trace("deliver", nil, t, len(m))
 			if h := c.e.handler(t); h != nil {
 				h.Datagram(c.peer, m)
 			}

@@ -132,6 +132,7 @@ type Endpoint struct {
 	peers    map[qnet.NodeID]*peer
 	random   *rand.Rand // for back-off
 	scratch  []byte
+	streams  uint64 // ever, to number them in the trace
 }
 
 type service struct {
@@ -394,6 +395,7 @@ func (e *Endpoint) Datagram(to qnet.NodeID, m wire.Message) error {
 	if len(e.scratch) > wire.MaxDatagram {
 		return qnet.Errorf(qnet.ErrInvalid, "control: datagram to %s: message %s has %d bytes, more than %d", p.conf.Name, wire.Name(m), len(e.scratch), wire.MaxDatagram)
 	}
+	p.trace("send", nil, m.Type(), len(e.scratch))
 	p.datagram(e.scratch)
 	return nil
 }

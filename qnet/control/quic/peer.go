@@ -13,6 +13,8 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"qstack/qnet"
+	"qstack/qnet/trace"
+	"qstack/qnet/wire"
 )
 
 // peer is what an endpoint knows of one other party. It is used on the loop only.
@@ -32,6 +34,23 @@ type peer struct {
 	streams   []*stream
 	datagrams [][]byte
 	patience  *time.Timer // runs while a stream waits
+}
+
+// event begins an event of the trace.
+func (p *peer) event(name string) trace.Event {
+	return p.e.conf.Tracer.Event(p.e.networkTime(), "control", name).Str("peer", p.conf.Name)
+}
+
+// trace traces a message of s, or a datagram if s is nil.
+func (p *peer) trace(event string, s *stream, t wire.Type, size int) {
+	if p.e.conf.Tracer == nil {
+		return
+	}
+	e := p.event(event)
+	if s != nil {
+		e = e.Uint("stream", s.number)
+	}
+	e.Uint("type", uint64(t)).Int("bytes", int64(size)).End()
 }
 
 func (e *Endpoint) sortedPeers() []*peer {
@@ -179,7 +198,7 @@ func (p *peer) join(c *conn, incarnation uint64) {
 	p.e.spawn(c.acceptStreams)
 	if len(p.conns) == 1 {
 		p.e.log.Info("peer up", "peer", p.conf.Name, "addr", c.quic.RemoteAddr().String())
-		p.e.conf.Tracer.Event(p.e.loop.Now(), "control", "peer-up").Str("peer", p.conf.Name).End()
+		p.event("peer-up").End()
 		for _, s := range p.e.handlers {
 			s.handler.PeerUp(p.id)
 		}
@@ -241,7 +260,7 @@ func (p *peer) lost(c *conn, err error) {
 		}
 		if len(p.conns) == 0 && err != nil {
 			p.e.log.Warn("peer down", "peer", p.conf.Name, "err", err)
-			p.e.conf.Tracer.Event(p.e.loop.Now(), "control", "peer-down").Str("peer", p.conf.Name).Str("err", err.Error()).End()
+			p.event("peer-down").Str("err", err.Error()).End()
 			for _, s := range p.e.handlers {
 				s.handler.PeerDown(p.id, err)
 			}

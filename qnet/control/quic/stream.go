@@ -15,10 +15,11 @@ import (
 // stream is a control.Stream. One goroutine reads it; one writes it while there
 // is something to write.
 type stream struct {
-	p    *peer
-	c    *conn // nil while it waits for a connection
-	quic *quicgo.Stream
-	seq  uint64 // order of opening on c
+	p      *peer
+	number uint64 // in the trace of this endpoint
+	c      *conn  // nil while it waits for a connection
+	quic   *quicgo.Stream
+	seq    uint64 // order of opening on c
 
 	out     sendBuffer
 	credits chan struct{} // one for each batch that the loop has not done with
@@ -42,7 +43,8 @@ type batch struct {
 }
 
 func newStream(p *peer, h control.StreamHandler) *stream {
-	return &stream{p: p, h: h, credits: make(chan struct{}, maxBatches)}
+	p.e.streams++
+	return &stream{p: p, number: p.e.streams, h: h, credits: make(chan struct{}, maxBatches)}
 }
 
 // Peer implements control.Stream.
@@ -56,6 +58,7 @@ func (s *stream) Send(m wire.Message) {
 	}
 	stamp, timed := s.nextStamp()
 	n, unsent := s.out.append(stamp, timed, m)
+	s.p.trace("send", s, m.Type(), n)
 	switch name := s.p.conf.Name; {
 	case n > wire.MaxMessage:
 		s.abort(qnet.ErrInvalid, qnet.Errorf(qnet.ErrInvalid, "control: stream to %s: message %s has %d bytes, more than %d", name, wire.Name(m), n, wire.MaxMessage))
@@ -304,6 +307,7 @@ var errAfterEnd = errors.New("comes after End")
 
 // message delivers one message.
 func (s *stream) message(t wire.Type, m []byte) {
+	s.p.trace("deliver", s, t, len(m))
 	if s.end != qnet.OK {
 		s.c.reject("stream", &wire.DecodeError{Message: t, Field: "header", Err: errAfterEnd})
 		return
