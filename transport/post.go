@@ -54,6 +54,7 @@ type post struct {
 	pair        uint64         // the pair's number
 	correction  *Correction    // receiver: it has come
 	withdrawing error          // receiver: why; the sender decides
+	unwanted    bool           // sender, while it measures: the peer has withdrawn
 	timer       event.Timer    // for what the peer does at once
 }
 
@@ -116,6 +117,9 @@ func (k *socket) check(p *post, m *Ask) error {
 	}
 	if k.state != open {
 		return qnet.Errorf(qnet.ErrClosed, "the socket to %s:%d is closed", k.peerName, k.port)
+	}
+	if k.circuit == nil { // the word of that is on the way
+		return fail(qnet.ErrPeerClosed, "%s closed the socket", k.peerName)
 	}
 	limit := uint64(1)
 	switch p.kind {
@@ -337,7 +341,7 @@ func (k *socket) failed(m *Fail) error {
 // cancel withdraws a request at the wish of the program.
 func (k *socket) cancel(p *post, code qnet.Code) {
 	switch {
-	case p.state > matched || p.withdrawing != nil:
+	case p.state > matched || p.withdrawing != nil || p.correction != nil:
 		return // the end is near in any case
 	case code == qnet.ErrTimeout:
 		k.takeBack(p, qnet.Errorf(code, "%v timed out: %s", p, k.blocker(p)))
@@ -397,7 +401,8 @@ func (k *socket) takeBack(p *post, why error) {
 func (k *socket) withdraw(m *Withdraw) error {
 	p := k.byPeer[m.Seq]
 	if p != nil && p.kind == KindSend && p.state != matched {
-		return nil // too late: the answer is the correction, or its failure
+		p.unwanted = p.state == measuring
+		return nil // too late: the answer is the correction, unless that fails
 	}
 	if p != nil && p.kind == KindReceive && p.correction != nil {
 		return fmt.Errorf("Withdraw of qubit %d after its correction", m.Seq)

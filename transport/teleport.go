@@ -56,6 +56,9 @@ func (k *socket) teleport(p *post, d network.Delivery) {
 		}
 		if err := first(q.err, r.Err); err != nil {
 			k.stream.Send(&Lost{Seq: p.seq, Text: wire.Clip(err.Error(), maxText)})
+			if p.unwanted {
+				k.stream.Send(&Withdrawn{Seq: p.peer.Seq})
+			}
 			k.done(p, k.lostQubit(p.seq, err))
 			return
 		}
@@ -72,7 +75,6 @@ func (k *socket) receiving(seq uint64) (*post, error) {
 	if p == nil || p.kind != KindReceive || p.correction != nil {
 		return nil, fmt.Errorf("qubit %d is not expected, or was here already", seq)
 	}
-	delete(k.withdrawn, p.seq) // this is the answer
 	return p, nil
 }
 
@@ -82,6 +84,7 @@ func (k *socket) correction(m *Correction) error {
 	if err != nil {
 		return err
 	}
+	delete(k.withdrawn, p.seq) // this is the answer
 	p.correction = m
 	if p.half.IsZero() {
 		return nil // it comes with the confirmation of the pair, within the bound of its sender's expect
@@ -130,7 +133,8 @@ func (k *socket) correct(p *post) error {
 	return nil
 }
 
-// lost is the sender's word that a qubit was lost there.
+// lost is the sender's word that a qubit was lost there. If this end has withdrawn
+// meanwhile, the answer to that follows.
 func (k *socket) lost(m *Lost) error {
 	p, err := k.receiving(m.Seq)
 	if err != nil {

@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -130,4 +131,71 @@ func TestClockRestart(t *testing.T) {
 		t.Errorf("offset is %v, want -20s", c.Offset())
 	}
 	r.rest()
+}
+
+// Requests for the time, or the answers, are lost, repeated and overtaken: the
+// node stays attached, its error stays within the stated uncertainty, and the
+// offset is exact again when the faults have ended.
+func TestClockFaults(t *testing.T) {
+	const behind = 3 * time.Second
+	rare := func(n int) bool { return n%4 > 0 } // all but one in four
+	early := func(n int) bool { return n < 20 }
+	all := func(int) bool { return true }
+	for _, typ := range []wire.Type{(*remote.ClockRequest)(nil).Type(), (*remote.ClockReply)(nil).Type()} {
+		for _, f := range []struct {
+			name string
+			hits func(n int) bool
+			v    control.Verdict
+		}{
+			{"first lost", early, control.Verdict{Action: control.Drop}},
+			{"three in four lost", rare, control.Verdict{Action: control.Drop}},
+			{"all lost", all, control.Verdict{Action: control.Drop}},
+			{"all twice", all, control.Verdict{Action: control.Duplicate}},
+			{"first late", early, control.Verdict{Delay: 1500 * time.Millisecond}},
+			{"three in four late", rare, control.Verdict{Delay: 1500 * time.Millisecond}},
+			{"all late", all, control.Verdict{Delay: 1500 * time.Millisecond}},
+			{"all twice and late", all, control.Verdict{Action: control.Duplicate, Delay: 30 * time.Millisecond}},
+		} {
+			t.Run(fmt.Sprintf("0x%x %s", uint16(typ), f.name), func(t *testing.T) {
+				r := newRig(t, clean(), far)
+				sent, hits := 0, 0
+				r.net.SetFilter(func(_, _ qnet.NodeID, _ control.Class, m wire.Type, _ []byte) (v control.Verdict) {
+					if m == typ {
+						if f.hits(sent) {
+							hits++
+							v = f.v
+						}
+						sent++
+					}
+					return v
+				})
+				c := r.clientOn(alice, remote.Config{}, skewed{r.loop, behind})
+				r.attached()
+				check := func(within time.Duration) {
+					t.Helper()
+					err := (c.Offset() - behind).Abs()
+					if err > c.Uncertainty() || c.Uncertainty() > within {
+						t.Fatalf("at %v the offset is wrong by %v, said to be within %v, want %v", r.loop.Now(), err, c.Uncertainty(), within)
+					}
+				}
+				for range 3000 {
+					r.run(7 * time.Millisecond)
+					check(time.Second)
+				}
+				if hits < 15 {
+					t.Errorf("%d messages were hit: the test tests nothing", hits)
+				}
+				r.net.SetFilter(nil)
+				r.run(12 * time.Second)
+				if check(far.Delay); c.Offset() != behind {
+					t.Errorf("offset %v, want %v", c.Offset(), behind)
+				}
+				if ch := r.changes[alice]; !c.Attached() || len(ch) != 1 || ch[0] != nil {
+					t.Errorf("attached: %v, changes %v", c.Attached(), ch)
+				}
+				r.alloc(alice)
+				r.rest()
+			})
+		}
+	}
 }

@@ -430,8 +430,23 @@ func waitLog(t *testing.T, n *node, text string) {
 	}
 }
 
-// rawDial connects as alice without an endpoint.
+// rawDial connects without an endpoint and says hello once.
 func rawDial(t *testing.T, cred *pki.Credential, to *node) *quicgo.Conn {
+	t.Helper()
+	q := rawConnect(t, cred, to)
+	sayHello(t, q, 0)
+	return q
+}
+
+func sayHello(t *testing.T, q *quicgo.Conn, sequence uint64) {
+	t.Helper()
+	if err := q.SendDatagram(pad(wire.Append(nil, &Hello{Incarnation: 1, Sequence: sequence}))); err != nil {
+		t.Error(err)
+	}
+}
+
+// rawConnect connects without an endpoint.
+func rawConnect(t *testing.T, cred *pki.Credential, to *node) *quicgo.Conn {
 	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -443,9 +458,6 @@ func rawDial(t *testing.T, cred *pki.Credential, to *node) *quicgo.Conn {
 	defer cancel()
 	q, err := tr.Dial(ctx, to.Addr(), cred.ClientTLS(ALPN, to.ID()), &quicgo.Config{EnableDatagrams: true})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := q.SendDatagram(pad(wire.Append(nil, &Hello{Incarnation: 1}))); err != nil {
 		t.Fatal(err)
 	}
 	return q
