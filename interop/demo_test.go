@@ -208,6 +208,19 @@ func TestDemoFindsFault(t *testing.T) {
 	checkTrace(t, trace, "alice", "bob", "charlie", "alice-bob.station", "bob-charlie.station", node.FabricName)
 }
 
+// A trace that can not be written is an error, beside the report.
+func TestDemoLosesTrace(t *testing.T) {
+	t.Parallel()
+	d := startDemo(t, "--pairs", "120", "--teleports", "1", "--trace", "/dev/full")
+	if code := d.wait(t, time.Minute); code != 1 || !strings.Contains(d.err.String(), "qnoded: the trace is not complete: write /dev/full: no space left on device") {
+		t.Errorf("exit code %d: %s", code, d.err.String())
+	}
+	d.checkGone(t)
+	if r := parseReport(t, d.out.String()); r.Pairs != 120 {
+		t.Errorf("report %+v", r)
+	}
+}
+
 // Ctrl-C ends a demo in the middle, and it leaves nothing.
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,7 @@ func TestDoctor(t *testing.T) {
 	// Nobody asks.
 	n.doctor("alice", "charlie", "no program has a socket between alice and charlie")
 	n.doctor("alice", "nobody", "nobody", "no daemon of that name")
+	n.doctor("alice", node.FabricName, node.FabricName+": it is no node", "name two of the nodes: alice, bob, charlie")
 
 	// Nobody accepts.
 	l, err := charlie.Listen(ctx, ":7")
@@ -105,6 +106,35 @@ func TestDoctor(t *testing.T) {
 	}
 	waitForgotten()
 
+	// While pairs come, no memory is said to be full, though each is again and again.
+	stopped := make(chan struct{})
+	cctx, cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(stopped)
+		for cctx.Err() == nil {
+			if headErr, tailErr := measure(cctx, head, tail, 700); cctx.Err() == nil && (headErr != nil || tailErr != nil) {
+				t.Error(headErr, tailErr)
+				return
+			}
+		}
+	}()
+	noShortage := func(when string) {
+		t.Helper()
+		for _, p := range n.diagnose("alice", "charlie") {
+			if strings.Contains(p.What, "memory full") || strings.Contains(p.What, "takes no pairs") {
+				t.Errorf("%s: %+v", when, p)
+			}
+		}
+	}
+	began := n.status("alice").Pairs
+	eventually(t, "pairs come", func() bool { return n.status("alice").Pairs > began })
+	for range 15 {
+		noShortage("pairs come")
+	}
+	cancel()
+	<-stopped
+	waitForgotten()
+
 	// A memory is full: the one communication qubit at each end holds a pair.
 	both := func(ctx context.Context, n int) (a, b []*qsocket.Pair, errA, errB error) {
 		got := make(chan struct{})
@@ -120,9 +150,13 @@ func TestDoctor(t *testing.T) {
 	if errA != nil || errB != nil {
 		t.Fatal(errA, errB)
 	}
+	noShortage("nobody asks for more than it holds")
 	cctx, cancel = context.WithCancel(ctx)
 	go func() {
-		_, _, errA, errB := both(cctx, 1)
+		a, b, errA, errB := both(cctx, 1)
+		for _, p := range append(a, b...) {
+			p.Qubit.Free()
+		}
 		done <- errA
 		done <- errB
 	}()
@@ -140,6 +174,28 @@ func TestDoctor(t *testing.T) {
 		}
 	}
 	cancel()
+
+	// So it is in the way of pairs that are measured at once, as neighbours do.
+	bob := n.open("bob")
+	if head, tail, errA = pair(ctx, alice, bob, 8); errA != nil {
+		t.Fatal(errA)
+	}
+	if a, b, errA, errB = both(ctx, 1); errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	go func() {
+		errA, errB := measure(ctx, head, tail, 5)
+		done <- errA
+		done <- errB
+	}()
+	n.doctor("alice", "bob", "memory full: all 1 communication qubits of link alice-bob are in use; programs at", "hold 1")
+	a[0].Qubit.Free()
+	b[0].Qubit.Free()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
 
 	// A daemon does not answer.
 	n.running["bob"].signal(syscall.SIGSTOP)
@@ -202,7 +258,7 @@ func TestDoctorFindsLink(t *testing.T) {
 		}
 		return true
 	})
-	n.doctor("alice", "charlie", "alice: link alice-bob is down: its station is not answering")
+	n.doctor("alice", "charlie", "alice: link alice-bob is down: its station", "is not answering")
 	ctx := testContext(t)
 	if _, err := n.open("alice").Dial(ctx, "charlie:7", qsocket.Contract{}); err == nil {
 		t.Error("a circuit over a link that is down")

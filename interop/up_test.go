@@ -109,8 +109,8 @@ func TestUpAndTeleport(t *testing.T) {
 
 	// The same network a second time is refused, and does the first no harm.
 	again := start(t, dir, qnodedBin, "up")
-	if code := again.wait(t, patience); code != 1 || !strings.Contains(again.err.String(), "already") {
-		t.Errorf("the same network again: exit code %d: %s", code, again.err.String())
+	if code := again.wait(t, patience); code != 1 || !strings.Contains(again.err.String(), "network ions3 runs on this machine already") || again.out.String() != "" {
+		t.Errorf("the same network again: exit code %d: %s, and it prints %q", code, again.err.String(), again.out.String())
 	}
 	if out := qnoded(t, dir, "status", "--json"); strings.Count(out, `"ready":true`) != 4 {
 		t.Errorf("the network has suffered: %s", out)
@@ -146,6 +146,41 @@ func TestUpLosesProcess(t *testing.T) {
 		t.Errorf("processes %v and files %v are left", pids, left)
 	}
 	checkTrace(t, traces, "alice", "charlie", "alice-bob.station", node.FabricName)
+}
+
+// A trace that can not be written is an error, of a network that stops in good
+// order too.
+func TestUpLosesTrace(t *testing.T) {
+	dir := place(t)
+	p := startUp(t, dir, "ions3", 4, "--trace", "/dev/full")
+	p.signal(syscall.SIGINT)
+	if code := p.wait(t, patience); code != 1 || !strings.Contains(p.err.String(), "qnoded: the trace is not complete: write /dev/full: no space left on device") {
+		t.Errorf("exit code %d: %s", code, p.err.String())
+	}
+	if left := leftIn(t, dir); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
+// The folder of the sockets may be given relative to where up is run.
+func TestUpInRelativeFolder(t *testing.T) {
+	dir := place(t)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startUp(t, relative, "ions3", 4)
+	if path := filepath.Join(dir, "qnet", "ions3", "alice.sock"); !strings.Contains(p.out.String(), path) {
+		t.Errorf("up does not say %q:\n%s", path, p.out.String())
+	}
+	stopUp(t, p, dir, "ions3")
+	if left := leftIn(t, dir); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
 }
 
 // When up itself is killed, its processes notice, end, and leave nothing: no

@@ -793,7 +793,7 @@ links = [
 		code     qnet.Code
 		want     string
 	}{
-		{"a", "alone", qnet.ErrNoRoute, "network net: no links lead from a to alone"},
+		{"a", "alone", qnet.ErrNoRoute, "network net: no links lead from a to alone: add one to the scenario, or choose other nodes"},
 		{"a", "a", qnet.ErrInvalid, "a to itself: a path joins two nodes"},
 		{"a", "z", qnet.ErrUnknown, `network net has no node "z"; it has a, d, c, b, e, alone`},
 		{"z", "a", qnet.ErrUnknown, `network net has no node "z"; it has a, d, c, b, e, alone`},

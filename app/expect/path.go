@@ -53,7 +53,7 @@ func route(s *scenario.Scenario, from, to string) (nodes, links []int, err error
 		}
 	}
 	if hops[a] == 0 {
-		return nil, nil, qnet.Errorf(qnet.ErrNoRoute, "network %s: no links lead from %s to %s", s.Name, from, to)
+		return nil, nil, qnet.Errorf(qnet.ErrNoRoute, "network %s: no links lead from %s to %s: add one to the scenario, or choose other nodes", s.Name, from, to)
 	}
 	nodes = []int{a}
 	for at := a; at != b; {

@@ -56,41 +56,61 @@ func chsh(j joint) float64 {
 	return correlator(j[0][0]) + correlator(j[0][1]) + correlator(j[1][0]) - correlator(j[1][1])
 }
 
-// pace collects the instants of deliveries, for rate and latency.
+// pace is the time from pair to pair.
 type pace struct {
-	requests  int
-	intervals []time.Duration
+	requests int
+	emulated intervals
+	// wall is what each request took by the wall clock, software included, shared
+	// among its pairs in proportion to their emulated intervals.
+	wall intervals
 }
 
 // add takes what measure has returned.
-func (p *pace) add(o *qsocket.Outcomes) {
-	for at := range slices.Chunk(o.At, chunk) {
+func (p *pace) add(m *measured) {
+	for i, wall := range m.wall {
 		p.requests++
+		at := m.At[i*chunk : min((i+1)*chunk, len(m.At))]
 		at = slices.Sorted(slices.Values(at)) // lanes report in turn
-		for i := 1; i < len(at); i++ {
-			p.intervals = append(p.intervals, at[i].Sub(at[i-1]))
+		n := len(at)
+		all := at[n-1].Sub(at[0])
+		for k := 1; k < n; k++ {
+			d := at[k].Sub(at[k-1])
+			p.emulated = append(p.emulated, d)
+			if all > 0 {
+				d = time.Duration(float64(d) / float64(all) * float64(wall) * float64(n-1) / float64(n))
+			} else {
+				d = wall / time.Duration(n)
+			}
+			p.wall = append(p.wall, d)
 		}
 	}
 }
 
-func (p *pace) rate() float64 {
+// intervals are times between one pair and the next.
+type intervals []time.Duration
+
+func (v intervals) rate() float64 {
 	var sum time.Duration
-	for _, d := range p.intervals {
+	for _, d := range v {
 		sum += d
 	}
 	if sum == 0 {
 		return 0
 	}
-	return float64(len(p.intervals)) / sum.Seconds()
+	return float64(len(v)) / sum.Seconds()
 }
 
-// quantile returns the q-quantile of the intervals.
-func (p *pace) quantile(q float64) time.Duration {
-	if len(p.intervals) == 0 {
+// quantile returns the q-quantile, and sorts.
+func (v intervals) quantile(q float64) time.Duration {
+	if len(v) == 0 {
 		return 0
 	}
-	slices.Sort(p.intervals)
-	return p.intervals[min(len(p.intervals)-1, int(q*float64(len(p.intervals))))]
+	slices.Sort(v)
+	return v[min(len(v)-1, int(q*float64(len(v))))]
+}
+
+func (v intervals) latency() Latency {
+	return Latency{P50: ms(v.quantile(0.5)), P99: ms(v.quantile(0.99))}
 }
 
 // z95 is the 97.5 % quantile of the normal distribution: ±z95 standard errors
@@ -110,11 +130,11 @@ type Result struct {
 }
 
 // Rate returns pairs per second of emulated time.
-func (r *Result) Rate() float64 { return r.pace.rate() }
+func (r *Result) Rate() float64 { return r.pace.emulated.rate() }
 
 // Judge compares a result with the expectation. withRate makes the rate count.
 func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
-	rep := &Report{Pairs: r.Pairs}
+	rep := &Report{Pairs: r.Pairs, Processes: []Process{}}
 
 	se := e.FidelityStdErr(r.Pairs)
 	rep.Fidelity = Interval{Mean: r.Fidelity, StdErr: se, Low: max(0, r.Fidelity-z95*se), High: min(1, r.Fidelity+z95*se), Expected: e.Fidelity.Mean}
@@ -135,13 +155,14 @@ func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
 	rep.RateHz = Rate{Measured: r.Rate(), Expected: rate.Mean}
 	// Where a link's attempts never fail, the rate has no spread; where a request
 	// begins and ends is known to one attempt of all lanes even then.
-	edges := float64(r.pace.requests*e.Lanes) / float64(max(1, len(r.pace.intervals)))
-	rep.rateStdErr = math.Hypot(e.RateStdErr(len(r.pace.intervals)), rate.Mean*edges)
+	edges := float64(r.pace.requests*e.Lanes) / float64(max(1, len(r.pace.emulated)))
+	rep.rateStdErr = math.Hypot(e.RateStdErr(len(r.pace.emulated)), rate.Mean*edges)
 	if withRate {
 		rep.judge("rate", expect.Within5SE(r.Rate(), rate.Mean, rep.rateStdErr))
 	}
 	rep.rateJudged = withRate
-	rep.LatencyMS = Latency{P50: ms(r.pace.quantile(0.5)), P99: ms(r.pace.quantile(0.99))}
+	rep.LatencyMS = r.pace.emulated.latency()
+	rep.wallRate, rep.wallLatency = r.pace.wall.rate(), r.pace.wall.latency()
 	rep.EmulatedS = r.Elapsed.Seconds()
 	rep.Verdict = "pass"
 	if len(rep.Failed) > 0 {

@@ -9,8 +9,8 @@ import (
 
 // Report is what demo and sim print.
 type Report struct {
-	Processes []Process `json:"processes,omitempty"` // demo: as each says of itself
-	Pairs     int       `json:"pairs"`               // from which the fidelity is estimated
+	Processes []Process `json:"processes"` // as each says of itself; none in virtual time
+	Pairs     int       `json:"pairs"`     // from which the fidelity is estimated
 	Fidelity  Interval  `json:"fidelity"`
 	CHSH      CHSH      `json:"chsh"`
 	Teleport  Interval  `json:"teleport"`
@@ -24,12 +24,14 @@ type Report struct {
 	Simulated *float64 `json:"simulated_s,omitempty"` // sim: virtual time in all
 	Events    *uint64  `json:"events,omitempty"`      // sim: events executed
 
-	// Dilation is how many seconds of wall-clock time an emulated one took; 0 when
-	// there is no such relation, as in virtual time.
-	Dilation float64 `json:"-"`
+	// RealTime says that the wall clock was that of the network, as it is not in
+	// virtual time.
+	RealTime bool `json:"-"`
 
-	rateStdErr float64
-	rateJudged bool
+	wallRate    float64
+	wallLatency Latency
+	rateStdErr  float64
+	rateJudged  bool
 }
 
 // Process is one process of the network.
@@ -103,11 +105,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if r.rateJudged {
 		verdict = r.verdict("rate")
 	}
-	row("pairs per second, emulated", "%.1f", r.RateHz.Measured, r.RateHz.Measured-z95*r.rateStdErr, r.RateHz.Measured+z95*r.rateStdErr, r.RateHz.Expected, verdict)
-	fmt.Fprintf(t, "time of one pair, emulated\tmedian %.2f ms\t99 %% within %.2f ms\t\t-\n", r.LatencyMS.P50, r.LatencyMS.P99)
-	if r.Dilation > 0 {
-		fmt.Fprintf(t, "pairs per second, wall\t%.1f\t\t\t-\n", r.RateHz.Measured/r.Dilation)
-		fmt.Fprintf(t, "time of one pair, wall\tmedian %.2f ms\t99 %% within %.2f ms\t\t-\n", r.LatencyMS.P50*r.Dilation, r.LatencyMS.P99*r.Dilation)
+	row("pairs per second, emulated", "%.1f", r.RateHz.Measured, max(0, r.RateHz.Measured-z95*r.rateStdErr), r.RateHz.Measured+z95*r.rateStdErr, r.RateHz.Expected, verdict)
+	fmt.Fprintf(t, "time of one pair, emulated\tmedian %.3g ms\t99 %% within %.3g ms\t\t-\n", r.LatencyMS.P50, r.LatencyMS.P99)
+	if r.RealTime {
+		fmt.Fprintf(t, "pairs per second, wall\t%.1f\t\t\t-\n", r.wallRate)
+		fmt.Fprintf(t, "time of one pair, wall\tmedian %.3g ms\t99 %% within %.3g ms\t\t-\n", r.wallLatency.P50, r.wallLatency.P99)
 	}
 	fmt.Fprintf(t, "in all, emulated\t%.1f s\t\t\t-\n", r.EmulatedS)
 	if pairs := float64(r.Pairs + r.CHSH.Pairs); r.WallS > 0 {

@@ -48,8 +48,8 @@ type Run struct {
 	progress func(stage string, done, total int)
 
 	head, tail struct {
-		pauli [3]*qsocket.Outcomes
-		chsh  *qsocket.Outcomes
+		pauli [3]*measured
+		chsh  *measured
 	}
 	right        int
 	began, ended time.Time // emulated, at the head end
@@ -78,18 +78,26 @@ func (p *Plan) share(i int) int {
 // be shown and a request stays bounded.
 const chunk = 50_000
 
+// measured is what several requests have brought, each but the last chunk pairs.
+type measured struct {
+	qsocket.Outcomes
+	wall []time.Duration // that each request took by the wall clock
+}
+
 // measure asks for n pairs in requests of at most chunk.
-func (r *Run) measure(ctx context.Context, n *qsocket.Node, c *qsocket.Conn, pairs int, bases qsocket.Bases, progress func(done int)) (*qsocket.Outcomes, error) {
-	all := new(qsocket.Outcomes)
+func (r *Run) measure(ctx context.Context, n *qsocket.Node, c *qsocket.Conn, pairs int, bases qsocket.Bases, progress func(done int)) (*measured, error) {
+	all := new(measured)
 	for all.Len() < pairs {
 		ask := min(chunk, pairs-all.Len())
 		ctx, cancel := n.WithTimeout(ctx, r.plan.Wait)
+		began := time.Now()
 		o, err := c.Measure(ctx, ask, bases)
 		cancel()
 		if err != nil {
 			return nil, err
 		}
-		add(all, o)
+		all.wall = append(all.wall, time.Since(began))
+		add(&all.Outcomes, o)
 		progress(all.Len())
 	}
 	return all, nil
@@ -230,7 +238,7 @@ func (r *Run) Result() (*Result, error) {
 		Elapsed: r.ended.Sub(r.began)}
 	var same [3][2]int
 	for i := range paulis {
-		j, err := join(r.head.pauli[i], r.tail.pauli[i])
+		j, err := join(&r.head.pauli[i].Outcomes, &r.tail.pauli[i].Outcomes)
 		if err != nil {
 			return nil, err
 		}
@@ -238,7 +246,7 @@ func (r *Run) Result() (*Result, error) {
 		res.pace.add(r.head.pauli[i])
 	}
 	res.Fidelity = fidelity(same[0], same[1], same[2])
-	j, err := join(r.head.chsh, r.tail.chsh)
+	j, err := join(&r.head.chsh.Outcomes, &r.tail.chsh.Outcomes)
 	if err != nil {
 		return nil, err
 	}

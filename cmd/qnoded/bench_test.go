@@ -38,7 +38,11 @@ func loopback(b *testing.B, file string) (head, tail *qsocket.Node, dialled, acc
 	}
 	ctx := context.Background()
 	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, binary: binary})
-	b.Cleanup(n.close)
+	b.Cleanup(func() {
+		if err := n.close(); err != nil {
+			b.Error(err)
+		}
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

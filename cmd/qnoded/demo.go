@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -44,7 +45,7 @@ runs.`,
 	return cmd
 }
 
-func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *measureFlags, stdout, stderr io.Writer) error {
+func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *measureFlags, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
 	want, err := expect.Compute(s, f.ends.from, f.ends.to, expect.Options{Seed: s.Seed})
 	if err != nil {
@@ -58,7 +59,7 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 		return err
 	}
 	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: f.trace, logLevel: slog.LevelWarn})
-	defer n.close()
+	defer func() { err = errors.Join(err, n.close()) }()
 	if err != nil {
 		return err
 	}
@@ -74,11 +75,11 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 		return err
 	}
 	report := verify.Judge(result, want, false)
-	report.Dilation = s.Dilation
+	report.RealTime = true
 	for _, st := range processes {
 		report.Processes = append(report.Processes, describeProcess(st))
 	}
-	n.close()
+	_ = n.close() // the deferred one says the error
 	report.WallS = time.Since(began).Seconds()
 	return f.print(stdout, report)
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -53,6 +54,7 @@ type network struct {
 	processes []*process
 	failed    chan error // the first process that ends unasked
 	stop      sync.Once
+	stopErr   error // of close
 }
 
 // process is one of them.
@@ -62,14 +64,13 @@ type process struct {
 	cmd    *exec.Cmd
 	alive  io.Closer // its standard input: it stops when this closes
 	done   chan struct{}
-	err    error // once done is closed
+	err    error // once done is closed: its failure while it stopped, as it was asked to
 	output *tail
 	asked  atomic.Bool // to stop
 }
 
 // launch starts the network and waits until all of its processes see each
-// other. Whatever happens, close must be called on what it returns, if
-// anything.
+// other. Whatever happens, close must be called on what it returns.
 func launch(ctx context.Context, c launchConfig) (*network, error) {
 	n := &network{scenario: c.scenario, dir: c.dir, runtime: c.runtime, trace: c.trace, failed: make(chan error, 1)}
 	variable := "TMPDIR" // that decides where the sockets are
@@ -77,6 +78,14 @@ func launch(ctx context.Context, c launchConfig) (*network, error) {
 		n.runtime = filepath.Join(c.dir, "run")
 	} else if os.Getenv("XDG_RUNTIME_DIR") != "" {
 		variable = "XDG_RUNTIME_DIR"
+	}
+	// The processes take relative paths as relative to their configuration.
+	for _, path := range []*string{&n.dir, &n.runtime} {
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return n, err
+		}
+		*path = abs
 	}
 	for _, name := range processNames(c.scenario) {
 		if err := daemon.CheckSocket(daemon.ProgramPath(n.runtime, name)); err != nil {
@@ -157,6 +166,9 @@ func (n *network) start(p *process, c *launchConfig) error {
 		args = append(args, "--remove-on-eof", n.dir)
 	}
 	p.cmd = exec.Command(binary, append(args, p.config)...)
+	if os.Getenv("GOMAXPROCS") == "" { // the machine is for all of them
+		p.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.GOMAXPROCS(0)/len(n.processes))))
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle
 	p.output = &tail{out: c.log}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
@@ -170,12 +182,14 @@ func (n *network) start(p *process, c *launchConfig) error {
 	}
 	go func() {
 		err := p.cmd.Wait()
+		ended := fmt.Errorf("%s (pid %d) ended: %v%s", p.name, p.cmd.Process.Pid, exitText(err), p.output.text())
 		if !p.asked.Load() {
-			p.err = fmt.Errorf("%s (pid %d) ended: %v%s", p.name, p.cmd.Process.Pid, exitText(err), p.output.text())
 			select {
-			case n.failed <- p.err:
+			case n.failed <- ended:
 			default:
 			}
+		} else if p.cmd.ProcessState.ExitCode() > 0 { // and not by a signal
+			p.err = ended
 		}
 		close(p.done)
 	}()
@@ -196,6 +210,9 @@ func (n *network) waitReady(ctx context.Context) error {
 	for _, p := range n.processes {
 		for {
 			st, err := daemon.FetchStatus(ctx, daemon.ControlPath(n.runtime, p.name))
+			if err == nil && st.PID != p.cmd.Process.Pid {
+				return fmt.Errorf("network %s runs on this machine already: its %s is process %d; stop that network first, or use it", n.scenario.Name, p.name, st.PID)
+			}
 			if err == nil && st.Ready {
 				break
 			}
@@ -224,8 +241,9 @@ func (n *network) status(ctx context.Context) ([]daemon.Status, error) {
 	return all, nil
 }
 
-// close stops all processes and removes everything.
-func (n *network) close() {
+// close stops all processes and removes everything. It fails when the trace could
+// not be written, and says so again when called again.
+func (n *network) close() error {
 	n.stop.Do(func() {
 		for _, p := range n.processes {
 			if p.done == nil {
@@ -253,18 +271,25 @@ func (n *network) close() {
 		}
 		removeRuntime(n.runtime)
 		if n.trace != "" {
-			var traces []string
-			for _, p := range n.processes {
-				traces = append(traces, n.traceOf(p.name))
-			}
-			if err := mergeTraces(n.trace, traces); err != nil {
-				slog.Warn("writing the trace", "err", err)
-			}
+			n.stopErr = traceError(n.writeTrace())
 		}
 		if err := os.RemoveAll(n.dir); err != nil {
 			slog.Warn("removing the network's files", "err", err)
 		}
 	})
+	return n.stopErr
+}
+
+// writeTrace writes the traces of all processes, which have ended, as one. A
+// process that could not write its own has said so as it ended.
+func (n *network) writeTrace() error {
+	var traces []string
+	var errs []error
+	for _, p := range n.processes {
+		traces = append(traces, n.traceOf(p.name))
+		errs = append(errs, p.err)
+	}
+	return errors.Join(append(errs, mergeTraces(n.trace, traces))...)
 }
 
 // removeDead removes the socket of a process that was killed. One that somebody

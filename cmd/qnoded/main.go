@@ -67,14 +67,30 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "qnoded: interrupted")
 		return exitRun
 	}
-	if !errors.Is(err, errVerdict) { // the table has said it
-		fmt.Fprintln(stderr, "qnoded:", err)
+	if rest := unsaid(err); rest != nil {
+		fmt.Fprintln(stderr, "qnoded:", rest)
 	}
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.code
 	}
 	return exitRun
+}
+
+// unsaid returns err without the failure of a verdict, which the report has said.
+func unsaid(err error) error {
+	if err == errVerdict {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || !errors.Is(err, errVerdict) {
+		return err
+	}
+	var rest []error
+	for _, e := range joined.Unwrap() {
+		rest = append(rest, unsaid(e))
+	}
+	return errors.Join(rest...)
 }
 
 func newRoot() *cobra.Command {

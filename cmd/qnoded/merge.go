@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -49,6 +50,15 @@ func mergeTraces(to string, from []string) (err error) {
 		}
 	}
 	return w.Flush()
+}
+
+// traceError says what to do about a trace that could not be written, if err says
+// that it could not.
+func traceError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the trace is not complete: %w: make room, or choose another file with --trace", err)
 }
 
 // checkTrace makes the trace file, so that one that can not be written is known

@@ -23,6 +23,10 @@ import (
 // errVerdict is the failure of a verdict: the report says which.
 var errVerdict = errors.New("a verdict failed")
 
+// minPairs is the least --pairs: with fewer, bases that are chosen at random may
+// miss a combination that S or the fidelity is made of.
+const minPairs = 120
+
 // measureFlags are the flags of demo and sim.
 type measureFlags struct {
 	ends   ends
@@ -36,7 +40,7 @@ func (f *measureFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.ends.from, "from", "", "node at the head end, which needs a storage qubit (default: the scenario's first)")
 	fl.StringVar(&f.ends.to, "to", "", "node at the tail end (default: the scenario's last)")
-	fl.IntVar(&f.plan.Pairs, "pairs", 1200, "pairs to estimate the fidelity from; the CHSH test takes 5/3 as many more")
+	fl.IntVar(&f.plan.Pairs, "pairs", 1200, "pairs to estimate the fidelity from, 120 or more; the CHSH test takes 5/3 as many more")
 	fl.IntVar(&f.plan.PerState, "teleports", 60, "teleportations of each of the six cardinal states")
 	fl.StringArrayVar(&f.faults, "fault", nil, "degrade the emulated hardware, unknown to all else: readout=E, gate2=Q or visibility=V")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object")
@@ -45,8 +49,8 @@ func (f *measureFlags) register(cmd *cobra.Command) {
 
 func (f *measureFlags) check(s *scenario.Scenario) error {
 	switch {
-	case f.plan.Pairs < 12 || f.plan.Pairs > 10_000_000:
-		return usage("--pairs: %d is not between 12 and 10,000,000", f.plan.Pairs)
+	case f.plan.Pairs < minPairs || f.plan.Pairs > 10_000_000:
+		return usage("--pairs: %d is not between %d and 10,000,000", f.plan.Pairs, minPairs)
 	case f.plan.PerState < 1 || f.plan.PerState > 1000:
 		return usage("--teleports: %d is not between 1 and 1,000", f.plan.PerState)
 	}
@@ -122,12 +126,12 @@ func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout
 	}
 	options := node.Options{Faults: faults}
 	if f.trace != "" {
-		file, err := os.Create(f.trace)
-		if err != nil {
-			return usage("--trace: %v", err)
+		file, openErr := os.Create(f.trace)
+		if openErr != nil {
+			return usage("--trace: %v", openErr)
 		}
 		options.Trace = trace.NewWriter(file)
-		defer func() { err = errors.Join(err, options.Trace.Close()) }()
+		defer func() { err = errors.Join(err, traceError(options.Trace.Close()), traceError(file.Close())) }()
 	}
 	loop := event.NewVirtual()
 	defer loop.Close()

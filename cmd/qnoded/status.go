@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +22,12 @@ func networkFlag(cmd *cobra.Command, network *string) {
 	cmd.Flags().StringVar(network, "network", os.Getenv("QNET_NETWORK"), "name of the network (default: $QNET_NETWORK, or the only one that runs)")
 }
 
-// ask asks every process of a network on this machine for its status, by name.
+// lull is the time between two looks at a memory that is full: in normal traffic
+// a pair comes meanwhile.
+const lull = time.Second
+
+// ask asks every process of a network on this machine for its status, all at
+// once. It returns their answers by name, and the names in order.
 func ask(ctx context.Context, network string) (map[string]daemon.Answer, []string, error) {
 	dir := daemon.RuntimeDir(network)
 	if network == "" {
@@ -52,12 +59,17 @@ func ask(ctx context.Context, network string) (map[string]daemon.Answer, []strin
 	if len(paths) == 0 {
 		return nil, nil, fmt.Errorf("network %s does not run on this machine (no control socket in %s); check the name, or start it with \"qnoded up\"", network, dir)
 	}
+	all := make([]daemon.Answer, len(paths))
+	var asked sync.WaitGroup
+	for i, p := range paths {
+		asked.Go(func() { all[i].Status, all[i].Err = daemon.FetchStatus(ctx, p) })
+	}
+	asked.Wait()
 	answers := make(map[string]daemon.Answer)
 	var order []string
-	for _, p := range paths {
+	for i, p := range paths {
 		name := strings.TrimSuffix(filepath.Base(p), ".ctl")
-		st, err := daemon.FetchStatus(ctx, p)
-		answers[name] = daemon.Answer{Status: st, Err: err}
+		answers[name] = all[i]
 		order = append(order, name)
 	}
 	return answers, order, nil
@@ -146,7 +158,8 @@ func newDoctor() *cobra.Command {
 		Short: "Say why pairs between two nodes are not coming",
 		Long: `Ask every process of a network on this machine and say why pairs between two
 nodes are not coming: which process or link is down, which program has not asked,
-which memory is full. Finding something is no failure: the exit code is 0 then too.`,
+which memory is full. A memory that is full is looked at again after a second,
+since in normal traffic it is full for a moment. Finding something is no failure: the exit code is 0 then too.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if e.from == "" || e.to == "" {
@@ -159,7 +172,18 @@ which memory is full. Finding something is no failure: the exit code is 0 then t
 			if err != nil {
 				return err
 			}
-			problems := daemon.Diagnose(e.from, e.to, answers)
+			problems, err := daemon.Diagnose(e.from, e.to, answers, func() (map[string]daemon.Answer, error) {
+				select {
+				case <-time.After(lull):
+				case <-cmd.Context().Done():
+					return nil, context.Cause(cmd.Context())
+				}
+				later, _, err := ask(cmd.Context(), network)
+				return later, err
+			})
+			if err != nil {
+				return err
+			}
 			out := cmd.OutOrStdout()
 			if asJSON {
 				if problems == nil {

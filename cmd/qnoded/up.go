@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,7 +43,7 @@ programs reach each node. Without FILE the embedded ions3 scenario runs.`,
 	return cmd
 }
 
-func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []string, traceFile string, level slog.Level, stdout, stderr io.Writer) error {
+func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []string, traceFile string, level slog.Level, stdout, stderr io.Writer) (err error) {
 	if err := checkTrace(traceFile); err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []strin
 		return err
 	}
 	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, runtime: daemon.RuntimeDir(s.Name), faults: faults, trace: traceFile, log: stderr, logLevel: level})
-	defer n.close()
+	defer func() { err = errors.Join(err, n.close()) }()
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type Daemon struct {
 	loop  *event.Real
 	start time.Time
 	trace *trace.Writer
+	file  *os.File // of the trace
 
 	endpoints []*quic.Endpoint // the first is the daemon's own, the others its stations'
 	control   *controlServer
@@ -91,7 +92,7 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 		if err != nil {
 			return nil, err
 		}
-		d.trace = trace.NewWriter(f)
+		d.trace, d.file = trace.NewWriter(f), f
 	}
 	dir := cfg.RuntimeDir()
 	if cfg.Role == RoleFabric {
@@ -292,7 +293,7 @@ func (d *Daemon) Close() error {
 	}
 	errs = append(errs, d.loop.Close())
 	if d.trace != nil {
-		errs = append(errs, d.trace.Close())
+		errs = append(errs, d.trace.Close(), d.file.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -336,7 +337,8 @@ func (d *Daemon) status() *Status {
 		st.Links = links(d.stack.Link.Status())
 		st.Circuits = circuits(d.stack.Network.Status())
 		st.Sockets = sockets(d.stack.Transport.Sockets())
-		st.Sessions = d.stack.Transport.Stats().Sessions
+		t := d.stack.Transport.Stats()
+		st.Sessions, st.Held = t.Sessions, t.Qubits
 		st.Storage = d.device.Spec().Storage
 		n := d.stack.Network.Counters()
 		st.Pairs, st.Swaps = n.Delivered, n.Swapped

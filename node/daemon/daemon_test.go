@@ -268,38 +268,66 @@ func TestDiagnose(t *testing.T) {
 		m["charlie"].Status.Sockets = open("alice", []SocketQuery{{Kind: "keep", Pairs: 1, Matched: true}}, nil)
 		return m
 	}
+	full := func(m map[string]Answer) {
+		st := m["alice"].Status
+		st.Held, st.Links[0].Wanted, st.Links[0].Held = 1, 1, 1
+	}
+	same := func(map[string]Answer) {}
 	for _, c := range []struct {
 		name    string
 		breakIt func(m map[string]Answer)
 		where   string
 		what    string
+		later   func(m map[string]Answer) // what changes until the second look; nil when there is none
 	}{
-		{"healthy", func(map[string]Answer) {}, "", ""},
-		{"no daemon", func(m map[string]Answer) { delete(m, "charlie") }, "charlie", "no daemon"},
-		{"dead daemon", func(m map[string]Answer) { m["bob"] = Answer{Err: context.DeadlineExceeded} }, "bob", "does not answer"},
-		{"no hardware", func(m map[string]Answer) { m["alice"].Status.Fabric = "world.fabric is not answering" }, "alice", "hardware is gone"},
+		{"healthy", func(map[string]Answer) {}, "", "", nil},
+		{"no daemon", func(m map[string]Answer) { delete(m, "charlie") }, "charlie", "no daemon", nil},
+		{"dead daemon", func(m map[string]Answer) { m["bob"] = Answer{Err: context.DeadlineExceeded} }, "bob", "does not answer", nil},
+		{"no hardware", func(m map[string]Answer) { m["alice"].Status.Fabric = "world.fabric is not answering" }, "alice", "hardware is gone", nil},
 		{"link down", func(m map[string]Answer) {
 			m["bob"].Status.Links[1].Down = "link bob-charlie is down: charlie is not answering"
-		}, "bob", "bob-charlie is down"},
-		{"no socket", func(m map[string]Answer) { m["alice"].Status.Sockets, m["charlie"].Status.Sockets = nil, nil }, "alice", "no program has a socket"},
-		{"not accepted", func(m map[string]Answer) { m["charlie"].Status.Sockets[0].State = "queued" }, "charlie", "queued"},
+		}, "bob", "bob-charlie is down", nil},
+		{"no socket", func(m map[string]Answer) { m["alice"].Status.Sockets, m["charlie"].Status.Sockets = nil, nil }, "alice", "no program has a socket", nil},
+		{"not accepted", func(m map[string]Answer) { m["charlie"].Status.Sockets[0].State = "queued" }, "charlie", "queued", nil},
 		{"did not post", func(m map[string]Answer) {
 			m["alice"].Status.Sockets[0].Here[0].Matched = false
 			m["charlie"].Status.Sockets[0].Here = nil
-		}, "charlie", "the program at charlie has not asked for 1 pair (keep)"},
+		}, "charlie", "the program at charlie has not asked for 1 pair (keep)", nil},
 		{"different", func(m map[string]Answer) {
 			m["alice"].Status.Sockets[0].Here[0].Matched = false
 			m["alice"].Status.Sockets[0].There = []SocketQuery{{Kind: "receive"}}
-		}, "alice", "different things: 1 pair (keep) at alice, receive at charlie"},
-		{"memory full", func(m map[string]Answer) {
-			k := &m["alice"].Status.Links[0]
-			k.Wanted, k.Held = 1, 1
-		}, "alice", "memory full: all 1 communication qubits of link alice-bob are in use"},
+		}, "alice", "different things: 1 pair (keep) at alice, receive at charlie", nil},
+		{"fabric", func(m map[string]Answer) {
+			m[node.FabricName] = Answer{Status: &Status{Role: RoleFabric}}
+			m["alice"] = m[node.FabricName]
+		}, "alice", "it is no node", nil},
+		{"memory full", full, "alice", "memory full: all 1 communication qubits of link alice-bob are in use; programs at alice hold 1", same},
+		{"pairs come", full, "", "", func(m map[string]Answer) { m["alice"].Status.Links[0].Pairs++ }},
+		{"pairs expire", full, "", "", func(m map[string]Answer) { m["alice"].Status.Links[0].Expired++ }},
+		{"freed", full, "", "", func(m map[string]Answer) { m["alice"].Status.Held = 0 }},
+		{"silent later", full, "", "", func(m map[string]Answer) { m["alice"] = Answer{Err: context.DeadlineExceeded} }},
+		{"half waits for its swap", func(m map[string]Answer) { full(m); m["alice"].Status.Held = 0 }, "", "", nil},
+		{"qubit in storage", func(m map[string]Answer) {
+			full(m)
+			m[node.FabricName] = Answer{Status: &Status{Role: RoleFabric, Qubits: []Qubit{{Node: "alice", Use: "storage"}, {Node: "alice", Use: "communication"}}}}
+		}, "", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := healthy()
 			c.breakIt(m)
-			got := Diagnose("alice", "charlie", m)
+			looks := 1
+			got, err := Diagnose("alice", "charlie", m, func() (map[string]Answer, error) {
+				looks++
+				m := healthy()
+				c.breakIt(m)
+				if c.later != nil {
+					c.later(m)
+				}
+				return m, nil
+			})
+			if err != nil || (looks == 2) != (c.later != nil) {
+				t.Errorf("after %d looks: %v", looks, err)
+			}
 			if c.what == "" {
 				if len(got) != 0 {
 					t.Errorf("problems %+v where there are none", got)

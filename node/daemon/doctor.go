@@ -5,6 +5,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"qstack/node"
+	"qstack/physical/fabric"
 )
 
 // Answer is what a process said when it was asked for its status.
@@ -16,10 +19,14 @@ type Answer struct {
 // Diagnose says why pairs between two nodes are not coming, from what the
 // processes of their network say, by name. The most basic problems come first;
 // none means that everything needed is there.
-func Diagnose(from, to string, answers map[string]Answer) []Problem {
+//
+// Normal traffic fills a memory too, for a moment. So when one is full, Diagnose
+// takes another look by later, which asks the processes again after a while, and
+// names the memory only if no pair came meanwhile.
+func Diagnose(from, to string, answers map[string]Answer, later func() (map[string]Answer, error)) ([]Problem, error) {
 	d := &diagnosis{from: from, to: to, answers: answers}
 	if !d.node(from) || !d.node(to) {
-		return d.problems
+		return d.problems, nil
 	}
 	path := d.path()
 	if path == nil {
@@ -29,7 +36,7 @@ func Diagnose(from, to string, answers map[string]Answer) []Problem {
 			}
 		}
 		d.say(from, fmt.Sprintf("no path of links leads from %s to %s", from, to), "check the links of the scenario")
-		return d.problems
+		return d.problems, nil
 	}
 	for _, name := range path {
 		d.node(name)
@@ -41,11 +48,21 @@ func Diagnose(from, to string, answers map[string]Answer) []Problem {
 	if len(d.problems) == 0 {
 		d.sockets()
 	}
-	for i := 1; i < len(path); i++ {
-		d.memory(path[i-1], path[i])
-		d.memory(path[i], path[i-1])
+	full := d.shortages(path)
+	if len(full) == 0 {
+		return d.problems, nil
 	}
-	return d.problems
+	again, err := later()
+	if err != nil {
+		return nil, err
+	}
+	still := (&diagnosis{from: from, to: to, answers: again}).shortages(path)
+	for _, s := range full {
+		if slices.Contains(still, s) {
+			d.problems = append(d.problems, s.Problem)
+		}
+	}
+	return d.problems, nil
 }
 
 type diagnosis struct {
@@ -71,12 +88,19 @@ func (d *diagnosis) node(name string) bool {
 		d.say(name, "there is no daemon of that name", "check the name, or start the daemon")
 	case a.Err != nil:
 		d.say(name, fmt.Sprintf("the daemon does not answer: %v", a.Err), "start it again")
+	case a.Status.Role == RoleFabric:
+		d.say(name, "it is no node, but the process that emulates the hardware", "name two of the nodes: "+strings.Join(d.nodes(), ", "))
 	case a.Status.Fabric != "":
 		d.say(name, "its quantum hardware is gone: "+a.Status.Fabric, "start the fabric again")
 	default:
 		return true
 	}
 	return false
+}
+
+// nodes returns the names of the nodes, as far as they are known.
+func (d *diagnosis) nodes() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.answers)), func(name string) bool { return name == node.FabricName })
 }
 
 // path finds the nodes between the ends by the links that the daemons report: a
@@ -135,19 +159,52 @@ func (d *diagnosis) link(at, peer string) {
 	}
 }
 
-// memory checks whether an end of a link wants pairs and has no qubit for them.
-func (d *diagnosis) memory(at, peer string) {
-	k, other := d.end(at, peer), d.end(peer, at)
-	if k == nil || other == nil {
-		return
+// shortage is an end of a link that wants pairs and can not get them now. It is
+// equal to that of a later look if no pair came meanwhile.
+type shortage struct {
+	Problem
+	pairs, expired uint64 // of that end
+}
+
+func (d *diagnosis) shortages(path []string) []shortage {
+	var out []shortage
+	look := func(at, peer string) {
+		k, other := d.end(at, peer), d.end(peer, at)
+		if k == nil || other == nil {
+			return
+		}
+		wants := k.Wanted > 0 || len(path) == 2 && k.Requests > 0 // which may be for pairs that are measured at once
+		held := d.held(at)
+		switch {
+		// Without a program's qubits these are halves that wait for their swap, which
+		// go when their partners come.
+		case wants && k.Open == 0 && k.Held >= k.Lanes && held > 0:
+			out = append(out, shortage{Problem{at, fmt.Sprintf("memory full: all %d communication qubits of link %s are in use; programs at %s hold %d", k.Lanes, k.Name, at, held),
+				"measure or free pairs that programs hold"}, k.Pairs, k.Expired})
+		case k.Wanted > 0 && other.Wanted == 0 && other.Requests > 0 && other.Held < other.Lanes:
+			out = append(out, shortage{Problem{peer, fmt.Sprintf("%s takes no pairs of link %s now, %s would", peer, k.Name, at), "make the program there ask too"},
+				k.Pairs, k.Expired})
+		}
 	}
-	switch {
-	case k.Wanted > 0 && k.Open == 0 && k.Held >= k.Lanes:
-		d.say(at, fmt.Sprintf("memory full: all %d communication qubits of link %s are in use", k.Lanes, k.Name),
-			"measure or free pairs that programs hold; a half that waits for its swap goes when its partner comes")
-	case k.Wanted > 0 && other.Wanted == 0 && other.Requests > 0 && other.Held < other.Lanes:
-		d.say(peer, fmt.Sprintf("%s takes no pairs of link %s now, %s would", peer, k.Name, at), "make the program there ask too")
+	for i := 1; i < len(path); i++ {
+		look(path[i-1], path[i])
+		look(path[i], path[i-1])
 	}
+	return out
+}
+
+// held returns how many communication qubits the programs of a node have: what
+// they have in all, without the storage qubits, if the fabric tells them.
+func (d *diagnosis) held(at string) int {
+	n := d.status(at).Held
+	if f := d.status(node.FabricName); f != nil {
+		for _, q := range f.Qubits {
+			if q.Node == at && q.Use == fabric.UseStorage.String() {
+				n--
+			}
+		}
+	}
+	return n
 }
 
 // sockets checks that programs at both ends have a socket and asked for the

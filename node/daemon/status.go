@@ -27,6 +27,7 @@ type Status struct {
 	Sockets  []Socket  `json:"sockets,omitempty"`
 	Ports    []Port    `json:"ports,omitempty"`
 	Sessions int       `json:"sessions,omitempty"`
+	Held     int       `json:"held,omitempty"`    // qubits that programs have
 	Storage  int       `json:"storage,omitempty"` // storage qubits of the hardware
 	Pairs    uint64    `json:"pairs"`             // end-to-end pairs delivered
 	Swaps    uint64    `json:"swaps"`
