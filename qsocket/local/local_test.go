@@ -314,7 +314,7 @@ func TestDrain(t *testing.T) {
 	// As the kernel does when a process dies, in the order that is worst.
 	r.src.(*net.UnixConn).Close()
 	c2.Close()
-	for _, prefix := range []string{"Opened", `Data bytes=10:"last words"`, `Closed code=closed by peer text="the program at alice has ended"`} {
+	for _, prefix := range []string{"Opened", `Data bytes=10:"last words"`, `Closed code=closed by peer text="socket to alice:7: the program at alice has ended"`} {
 		if s := <-heard; !strings.HasPrefix(s, prefix) {
 			t.Errorf("heard %q, want %q", s, prefix)
 		}
