@@ -117,7 +117,7 @@ func (l *Layer) SetBases(link physical.LinkID, id RequestID, b physical.BasisSou
 // that expire.
 func (l *Layer) End(link physical.LinkID, id RequestID, code qnet.Code) {
 	if e := l.end(link); e != nil {
-		e.endRequest(id, code)
+		e.endRequest(id, code, "")
 	}
 }
 
@@ -362,6 +362,7 @@ type request struct {
 	void      uint64 // pairs of this request that one end did not get
 	bases     physical.BasisSource
 	endCode   qnet.Code
+	endText   string
 	tries     int
 	retry     event.Timer
 	expiry    event.Timer
@@ -467,7 +468,7 @@ func (e *end) peerDown(error) {
 		}
 		ending := r.state == reqEnding
 		if peer {
-			e.endRequest(id, qnet.CodeOf(err)) // it may not know
+			e.endRequest(id, qnet.CodeOf(err), err.Error()) // it may not know
 		} else {
 			e.drop(r)
 		}
@@ -680,26 +681,26 @@ func (e *end) setLimit(id RequestID, limit uint64) {
 }
 
 // endRequest ends a request of ours or of the peer's, without telling the layer
-// above.
-func (e *end) endRequest(id RequestID, code qnet.Code) {
+// above. text, if not empty, tells the peer more than code.
+func (e *end) endRequest(id RequestID, code qnet.Code, text string) {
 	q := e.requests[id]
 	if q == nil || q.state == reqEnding {
 		return
 	}
 	e.deactivate(q)
 	q.retry.Stop()
-	q.state, q.tries, q.endCode = reqEnding, 0, code
+	q.state, q.tries, q.endCode, q.endText = reqEnding, 0, code, wire.Clip(text, maxText)
 	e.sendEnd(q)
 }
 
 // abort ends a request at both ends and tells the layer above why.
 func (e *end) abort(q *request, err error) {
-	e.endRequest(q.id, qnet.CodeOf(err))
+	e.endRequest(q.id, qnet.CodeOf(err), err.Error())
 	e.l.handler.Ended(e.cfg.ID, q.id, err)
 }
 
 func (e *end) sendEnd(q *request) {
-	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.id, Code: q.endCode})
+	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.id, Code: q.endCode, Text: q.endText})
 	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendEnd(q) })
 	q.tries++
 }
@@ -714,7 +715,11 @@ func (e *end) onEnd(m *End) {
 	ending := q.state == reqEnding
 	e.drop(q)
 	if !ending {
-		e.l.handler.Ended(e.cfg.ID, m.ID, qnet.Errorf(m.Code, "link %s: %s ended the request: %v", e.cfg.Name, e.cfg.PeerName, m.Code))
+		why := m.Text
+		if why == "" {
+			why = m.Code.Error()
+		}
+		e.l.handler.Ended(e.cfg.ID, m.ID, qnet.Errorf(m.Code, "link %s: %s ended the request: %s", e.cfg.Name, e.cfg.PeerName, why))
 	}
 }
 

@@ -11,6 +11,7 @@ const (
 	maxCandidates = 64      // requests that one Gen names
 	maxFrame      = 512     // pairs that one BulkReply carries
 	maxLanes      = 1 << 12 // lanes of a link
+	maxText       = 255     // bytes of an explanation
 )
 
 // Messages returns one of each message type of the layer.
@@ -78,6 +79,7 @@ type End struct {
 	Link physical.LinkID
 	ID   RequestID
 	Code qnet.Code
+	Text string
 }
 
 func (*End) Type() wire.Type { return 0x12 }
@@ -88,6 +90,7 @@ func (m *End) Fields(c *wire.Codec) {
 	linkField(c, &m.Link)
 	idField(c, &m.ID)
 	wire.Uint(c, "code", &m.Code, 0, "why")
+	c.String("text", &m.Text, maxText, "the same for people, if there is more to say")
 }
 
 // EndAck answers End.

@@ -16,7 +16,7 @@ func samples() []wire.Message {
 	return []wire.Message{
 		&link.Add{Link: 3, ID: id, Kind: link.Measure, Pairs: 1000, Purpose: seqBase + 1, Tag: 7, MinFidelity: 0.9375, Deadline: cycleBase + 5000},
 		&link.AddAck{Link: 3, ID: id, Code: qnet.ErrFidelity},
-		&link.End{Link: 3, ID: id, Code: qnet.ErrCancelled},
+		&link.End{Link: 3, ID: id, Code: qnet.ErrCancelled, Text: "no more"},
 		&link.EndAck{Link: 3, ID: id},
 		&link.Gen{Link: 3, Lane: 63, Window: windowBase + 20, First: cycleBase + 9000, Count: 60000, Dead: 340, Bulk: true,
 			Candidates: []link.Candidate{{ID: id, Limit: 500}}},
