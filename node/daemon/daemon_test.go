@@ -63,24 +63,30 @@ func config(t testing.TB, dir, base, role string) *Config {
 	return c
 }
 
-// A fabric and two nodes in one process serve programs, and stop without a trace
-// of a goroutine or socket.
-func TestStartAndStop(t *testing.T) {
-	defer goleak.VerifyNone(t)
-	dir, s, base := files(t)
+// credentials makes those of all identities of s.
+func credentials(t testing.TB, dir string, s *scenario.Scenario) {
+	t.Helper()
 	ca, err := pki.NewCA(s.Realm, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range Names(s) {
 		c, err := ca.Issue(name, RoleOf(s, name))
+		if err == nil {
+			err = c.Save(filepath.Join(dir, "credentials"))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Save(filepath.Join(dir, "credentials")); err != nil {
-			t.Fatal(err)
-		}
 	}
+}
+
+// A fabric and two nodes in one process serve programs, and stop without a trace
+// of a goroutine or socket.
+func TestStartAndStop(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir, s, base := files(t)
+	credentials(t, dir, s)
 	log := slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -165,19 +171,7 @@ func TestStartAndStop(t *testing.T) {
 func TestOpenFolder(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	dir, s, base := files(t)
-	ca, err := pki.NewCA(s.Realm, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range Names(s) {
-		c, err := ca.Issue(name, RoleOf(s, name))
-		if err == nil {
-			err = c.Save(filepath.Join(dir, "credentials"))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	credentials(t, dir, s)
 	run := filepath.Join(dir, "run")
 	if err := os.Mkdir(run, 0o700); err != nil {
 		t.Fatal(err)
