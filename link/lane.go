@@ -312,7 +312,8 @@ func (l *lane) closed() {
 	l.e.serve()
 }
 
-// announce sends a GEN that covers the time to the next refresh three times.
+// announce sends a GEN that covers the time to the next refresh three times. Each
+// reaches further than the one before, which tells the station which is newer.
 func (l *lane) announce() {
 	e := l.e
 	g := &e.gen
@@ -336,7 +337,7 @@ func (l *lane) announce() {
 		g.Candidates[i].Limit = min(g.Candidates[i].Limit, math.MaxInt64>>2)
 	}
 	now := e.l.dev.Now()
-	l.end = max(l.end, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
+	l.end = max(l.end+1, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
 	g.Count = l.end - l.first
 	l.version = e.version
 	e.send(e.cfg.Station, g)

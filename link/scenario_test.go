@@ -34,7 +34,7 @@ import (
 //	labels N...                  of the next pairs; 0 unless given
 //	run D                        let time pass
 //	hold; go                     messages wait for the next three commands; no more
-//	deliver|drop|copy TYPE [TO]  the oldest such message; copy delivers it and holds it on
+//	deliver|drop|copy TYPE [TO [N]]  the oldest or N-th such message; copy delivers it and holds it on
 //	lose N TYPE [TO]             the next N such messages are lost
 //	twice                        from now on each message arrives twice
 //	down A B; up A B             A and B lose contact and find it again
@@ -163,8 +163,15 @@ func (sc *script) command(f []string) error {
 			sc.launch(d)
 		}
 	case "deliver", "drop", "copy":
+		n := uint64(1)
+		if len(f) > 3 {
+			n = number(f[3])
+		}
 		i := slices.IndexFunc(sc.held, func(d *datagram) bool {
-			return d.name == f[1] && (len(f) < 3 || names[d.to] == f[2])
+			if d.name == f[1] && (len(f) < 3 || names[d.to] == f[2]) {
+				n--
+			}
+			return n == 0
 		})
 		if i < 0 {
 			return fmt.Errorf("no such message is held")

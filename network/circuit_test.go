@@ -254,6 +254,86 @@ func TestLinkLost(t *testing.T) {
 	}
 }
 
+// A pair that its link hands up beyond what was asked for is discarded: at an end
+// without a request, whose discard answers the TRACK of the other end, and in the
+// middle when nothing is wanted.
+func TestSurplusPair(t *testing.T) {
+	// hand makes a link hand its pair up, whatever the ends' limits are.
+	hand := func(l *simLink) {
+		limit := l.limit
+		p := l.herald()
+		l.limit = [2]uint64{1 << 40, 1 << 40}
+		p.reply(0)
+		p.reply(1)
+		l.limit = limit
+	}
+	s := newSim(t, 3, 1)
+	defer s.close()
+	s.connect()
+	s.ask(s.head(), 1, 1)
+	s.flow()
+	for _, l := range s.links {
+		hand(l) // the tail has not asked yet
+	}
+	s.nodes[1].finish() // the swap
+	s.flow()
+	for _, n := range s.nodes {
+		if len(n.qubits) > 0 || len(n.got) > 0 || n.layer.Quiet() != nil {
+			s.fatalf("%s holds %d qubits and got %d pairs: %v", n.name(), len(n.qubits), len(n.got), n.layer.Quiet())
+		}
+	}
+	s.ask(s.tail(), 1, 1)
+	s.greedy()
+	if len(s.head().got) != 1 || len(s.tail().got) != 1 {
+		s.fatalf("the ends got %d and %d pairs", len(s.head().got), len(s.tail().got))
+	}
+	for _, q := range []*simNode{s.head(), s.tail()} {
+		for _, d := range q.got {
+			q.free(d.q)
+		}
+	}
+	hand(s.links[0]) // nobody wants anything
+	s.greedy()
+	for _, n := range s.nodes {
+		if len(n.qubits) > 0 || n.layer.Quiet() != nil {
+			s.fatalf("%s holds %d qubits: %v", n.name(), len(n.qubits), n.layer.Quiet())
+		}
+	}
+}
+
+// The TRACK of a pair whose request was cancelled meanwhile is answered, also
+// while another request is open: none stays parked.
+func TestCancelAnswersTrack(t *testing.T) {
+	s := newSim(t, 3, 2)
+	defer s.close()
+	s.connect()
+	s.request(1, 1)
+	s.request(2, 1)
+	s.flow()
+	for _, l := range s.links {
+		p := l.herald()
+		p.reply(0)
+		p.reply(1)
+	}
+	s.nodes[1].finish() // the swap
+	s.head().circuit.Cancel(1) // before the TRACK of the tail
+	s.flow()
+	s.tail().circuit.Cancel(1)
+	s.flow()
+	for _, n := range s.nodes {
+		if st := n.layer.Status(); len(st) != 1 || st[0].Parked > 0 {
+			s.fatalf("%s: %+v", n.name(), st)
+		}
+	}
+	if len(s.head().qubits) > 0 {
+		s.fatalf("the head holds %d qubits", len(s.head().qubits))
+	}
+	s.greedy()
+	if !slices.Equal(s.head().done, []uint64{2}) || !slices.Contains(s.tail().done, 2) {
+		s.fatalf("requests done: %v and %v", s.head().done, s.tail().done)
+	}
+}
+
 // Requests that make no sense are refused, with the code that the caller needs.
 func TestRequestErrors(t *testing.T) {
 	s := newSim(t, 3, 1)
