@@ -315,7 +315,7 @@ func TestCancelAnswersTrack(t *testing.T) {
 		p.reply(0)
 		p.reply(1)
 	}
-	s.nodes[1].finish() // the swap
+	s.nodes[1].finish()        // the swap
 	s.head().circuit.Cancel(1) // before the TRACK of the tail
 	s.flow()
 	s.tail().circuit.Cancel(1)
