@@ -3,6 +3,7 @@ package qnet
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 )
 
@@ -18,4 +19,33 @@ func NewRand(seed uint64, name string) *rand.Rand {
 	h.Write([]byte(name))
 	sum := h.Sum(nil)
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:16])))
+}
+
+// Choice draws one of several possibilities. It is in units of 2⁻⁵³, those of
+// rand.Float64, the probability of all up to each of them but the last.
+type Choice []uint64
+
+// NewChoice returns the choice of which upTo has these probabilities, not
+// decreasing, up to rounding from 0 to 1; none stand for a single possibility.
+func NewChoice(upTo ...float64) Choice {
+	c := make(Choice, len(upTo))
+	for i, p := range upTo {
+		c[i] = uint64(math.Ceil(max(0, p) * (1 << 53)))
+	}
+	return c
+}
+
+// Draw returns the index of a possibility: the first whose upTo is above
+// rng.Float64(). No branch depends on what is drawn, since no processor could
+// foretell it. A single possibility takes nothing from rng.
+func (c Choice) Draw(rng *rand.Rand) int {
+	if len(c) == 0 {
+		return 0
+	}
+	u := rng.Uint64() << 11 >> 11
+	var k uint64
+	for _, x := range c {
+		k += (x - 1 - u) >> 63 // 1 unless u < x
+	}
+	return int(k)
 }

@@ -2,7 +2,6 @@ package fabric
 
 import (
 	"math"
-	"math/rand/v2"
 	"time"
 
 	"qstack/physical"
@@ -20,14 +19,14 @@ import (
 // bulk is one end of a lane armed for measuring directly.
 type bulk struct {
 	bases []qnet.Basis
-	upTo  []float64 // cumulative probabilities of the bases, but the last
+	draw  qnet.Choice // of the bases
 	sink  func(physical.Outcomes, error)
 
 	// At end A: the table for the other end with which it was heralded last. For
 	// each kind of herald, basis of A and basis of B, in this order, it has the
-	// probabilities of the outcomes 00, up to 01, and up to 10.
+	// choice of the outcomes 00, 01, 10 and 11.
 	peer  *bulk
-	joint [][3]float64
+	joint [][3]uint64
 }
 
 // maxBases is the size of a basis source.
@@ -72,29 +71,17 @@ func newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bu
 	b := &bulk{bases: append([]qnet.Basis(nil), bases...), sink: sink}
 	// A basis of weight 0 is never drawn: bounds are strict, and the last one with
 	// a weight takes what rounding leaves.
-	var upTo float64
+	var upTo []float64
+	var part float64
 	for i := range bases {
-		upTo += weight(i)
-		if upTo >= sum {
+		part += weight(i)
+		if part >= sum {
 			break
 		}
-		b.upTo = append(b.upTo, upTo/sum)
+		upTo = append(upTo, part/sum)
 	}
+	b.draw = qnet.NewChoice(upTo...)
 	return b, nil
-}
-
-// draw returns the index of a basis.
-func (b *bulk) draw(rng *rand.Rand) int {
-	if len(b.upTo) == 0 {
-		return 0
-	}
-	u := rng.Float64()
-	for i, x := range b.upTo {
-		if u < x {
-			return i
-		}
-	}
-	return len(b.upTo)
 }
 
 // readout returns the time from the emission of a pair to the end of its
@@ -146,12 +133,12 @@ func scaled(d state.Decay, t time.Duration) state.Decay {
 }
 
 // joint returns the table for both ends.
-func (l *Link) joint(a, b *bulk) ([][3]float64, error) {
+func (l *Link) joint(a, b *bulk) ([][3]uint64, error) {
 	if a.peer == b {
 		return a.joint, nil
 	}
 	da, db := l.ends[0].dev, l.ends[1].dev
-	table := make([][3]float64, 0, len(l.sampler.Heralds())*len(a.bases)*len(b.bases))
+	table := make([][3]uint64, 0, len(l.sampler.Heralds())*len(a.bases)*len(b.bases))
 	for h := range l.sampler.Heralds() {
 		for _, ba := range a.bases {
 			for _, bb := range b.bases {
@@ -160,7 +147,7 @@ func (l *Link) joint(a, b *bulk) ([][3]float64, error) {
 					return nil, err
 				}
 				p := outcomes(rho, ba, bb, da.cfg.Noise.ReadoutError, db.cfg.Noise.ReadoutError)
-				table = append(table, [3]float64{p[0], p[0] + p[1], p[0] + p[1] + p[2]})
+				table = append(table, [3]uint64(qnet.NewChoice(p[0], p[0]+p[1], p[0]+p[1]+p[2])))
 			}
 		}
 	}
@@ -230,18 +217,8 @@ func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLa
 		t = at
 		a.ready, b.ready = t.Add(againA), t.Add(againB)
 		h := l.sampler.Herald(l.rng)
-		ka, kb := a.bulk.draw(da.rng), b.bulk.draw(db.rng)
-		p := &joint[(h*na+ka)*nb+kb]
-		var bits uint8
-		switch u := l.rng.Float64(); {
-		case u < p[0]:
-		case u < p[1]:
-			bits = 0b01
-		case u < p[2]:
-			bits = 0b10
-		default:
-			bits = 0b11
-		}
+		ka, kb := a.bulk.draw.Draw(da.rng), b.bulk.draw.Draw(db.rng)
+		bits := uint8(qnet.Choice(joint[(h*na+ka)*nb+kb][:]).Draw(l.rng))
 		outA.add(cycles[n], ka, bits>>1)
 		outB.add(cycles[n], kb, bits&1)
 		labels[n] = heralds[h].Label

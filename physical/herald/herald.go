@@ -214,7 +214,7 @@ func (m DoubleClick) Heralds() []Herald {
 type Sampler struct {
 	scale   float64 // -1/log(1-p): attempts per unit of an exponential variate
 	heralds []Herald
-	upTo    []float64 // cumulative probabilities of heralds
+	kind    qnet.Choice // of heralds
 }
 
 // NewSampler returns the sampler of m, or the error of m.Validate.
@@ -223,11 +223,13 @@ func NewSampler(m Model) (*Sampler, error) {
 		return nil, err
 	}
 	s := &Sampler{scale: -1 / math.Log1p(-m.SuccessProbability()), heralds: m.Heralds()}
+	var upTo []float64
 	var sum float64
-	for _, h := range s.heralds {
+	for _, h := range s.heralds[:len(s.heralds)-1] {
 		sum += h.P
-		s.upTo = append(s.upTo, sum)
+		upTo = append(upTo, sum)
 	}
+	s.kind = qnet.NewChoice(upTo...)
 	return s, nil
 }
 
@@ -255,19 +257,7 @@ func (s *Sampler) Attempts(rng *rand.Rand) uint64 {
 }
 
 // Herald draws the kind of a success and returns its index in Heralds.
-func (s *Sampler) Herald(rng *rand.Rand) int {
-	last := len(s.upTo) - 1
-	if last == 0 {
-		return 0
-	}
-	u := rng.Float64()
-	for i := range last {
-		if u < s.upTo[i] {
-			return i
-		}
-	}
-	return last
-}
+func (s *Sampler) Herald(rng *rand.Rand) int { return s.kind.Draw(rng) }
 
 // Heralds returns the kinds of success of the model. The caller must not
 // change them.
