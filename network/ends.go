@@ -17,7 +17,7 @@ type endRequest struct {
 	assigned  uint64 // pairs delivered or in flight
 	delivered uint64
 	linkID    link.RequestID // of a request that the link serves by itself
-	cdf       []float64      // of Bases
+	basis     qnet.Choice    // of Bases
 }
 
 // byLink reports whether the link itself measures the pairs: on a circuit of
@@ -61,11 +61,11 @@ func (c *Circuit) Request(r Request) error {
 	}
 	q := &endRequest{Request: r, hops: c.Hops()}
 	if r.Measure {
-		cdf, err := r.Bases.Cumulative()
+		basis, err := r.Bases.Choice()
 		if err != nil {
 			return err
 		}
-		q.cdf = cdf
+		q.basis = basis
 	}
 	c.requests = append(c.requests, q)
 	c.trace("request").Uint("request", r.ID).Uint("pairs", r.Pairs).Bool("measure", r.Measure).End()
@@ -173,7 +173,7 @@ func (c *Circuit) endPair(h *hop, p link.Pair) {
 	t := &transit{req: r, seq: p.Seq, qubit: p.Qubit, label: p.Label, created: p.Created}
 	c.transit[p.Seq] = t
 	if r.Measure {
-		t.basis = r.draw(c.l)
+		t.basis = uint8(r.basis.Draw(c.l.rng)) // by this node's private stream
 		op := physical.Op{Kind: physical.OpMeasure, A: p.Qubit, Basis: r.Bases.Basis(t.basis), Free: true}
 		c.l.dev.Do(op, func(res physical.Result) { c.measuredHalf(t, res) })
 	} else {
@@ -183,20 +183,6 @@ func (c *Circuit) endPair(h *hop, p link.Pair) {
 	if track, ok := h.parked.take(p.Seq); ok {
 		_ = c.endTrack(h, track)
 	}
-}
-
-// draw chooses a basis by this node's private stream.
-func (r *endRequest) draw(l *Layer) uint8 {
-	if len(r.cdf) < 2 {
-		return 0
-	}
-	u := l.rng.Float64()
-	for i, p := range r.cdf {
-		if u < p {
-			return uint8(i)
-		}
-	}
-	return uint8(len(r.cdf) - 1)
 }
 
 func (c *Circuit) measuredHalf(t *transit, r physical.Result) {

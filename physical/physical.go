@@ -213,41 +213,48 @@ func (s BasisSource) Basis(i uint8) qnet.Basis {
 // MaxBases is the largest number of bases of a source.
 const MaxBases = 16
 
-// Cumulative returns the cumulative probabilities of the source's bases: basis i
-// is drawn by a uniform number below element i and not below element i−1. It
-// fails with qnet.ErrInvalid when there are too many bases, one is not finite,
-// or the weights are not probabilities.
-func (s BasisSource) Cumulative() ([]float64, error) {
+// Choice returns the choice among the source's bases. It fails with
+// qnet.ErrInvalid when there are too many bases, one is not finite, or the
+// weights are not probabilities.
+func (s BasisSource) Choice() (qnet.Choice, error) {
 	n := max(1, len(s.Bases))
 	if n > MaxBases {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "%d measurement bases, at most %d are possible", n, MaxBases)
+		return nil, qnet.Errorf(qnet.ErrInvalid, "%d bases: want at most %d", n, MaxBases)
 	}
 	for i, b := range s.Bases {
 		if !b.Valid() {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "measurement basis %d: angles %v and %v are not finite", i, b.Theta, b.Phi)
+			return nil, qnet.Errorf(qnet.ErrInvalid, "basis %d, %v, has an angle that is not finite", i, b)
 		}
 	}
 	if s.Weights != nil && len(s.Weights) != n {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "%d weights for %d measurement bases", len(s.Weights), n)
+		return nil, qnet.Errorf(qnet.ErrInvalid, "%d weights for %d bases: want one each, or none", len(s.Weights), n)
 	}
-	cdf := make([]float64, n)
+	upTo := make([]float64, n)
 	sum := 0.0
-	for i := range cdf {
+	for i := range upTo {
 		w := 1.0
 		if s.Weights != nil {
 			w = s.Weights[i]
 		}
 		if !(w >= 0 && w <= 1e9) {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "weight %v of measurement basis %d is not between 0 and 1e9", w, i)
+			return nil, qnet.Errorf(qnet.ErrInvalid, "weight of basis %d is %g: want a number from 0 to 1e9", i, w)
 		}
 		sum += w
-		cdf[i] = sum
+		upTo[i] = sum
 	}
 	if sum <= 0 {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "all measurement bases have weight 0")
+		return nil, qnet.Errorf(qnet.ErrInvalid, "the weights of all bases are 0")
 	}
-	for i := range cdf {
-		cdf[i] /= sum
+	// A basis of weight 0 is never drawn: the last one with a weight takes what
+	// rounding leaves.
+	for upTo[n-1] == sum {
+		if n--; n == 0 {
+			break
+		}
 	}
-	return cdf, nil
+	upTo = upTo[:n]
+	for i := range upTo {
+		upTo[i] /= sum
+	}
+	return qnet.NewChoice(upTo...), nil
 }

@@ -1,7 +1,6 @@
 package fabric
 
 import (
-	"math"
 	"time"
 
 	"qstack/physical"
@@ -29,58 +28,18 @@ type bulk struct {
 	joint [][3]uint64
 }
 
-// maxBases is the size of a basis source.
-const maxBases = 16
-
 func newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bulk, error) {
-	bases := src.Bases
-	if len(bases) == 0 {
-		bases = []qnet.Basis{qnet.BasisZ}
-	}
-	if len(bases) > maxBases {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "%d bases: want at most %d", len(bases), maxBases)
-	}
-	for i, b := range bases {
-		if !b.Valid() {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "basis %d, %v, has an angle that is not finite", i, b)
-		}
-	}
-	if src.Weights != nil && len(src.Weights) != len(bases) {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "%d weights for %d bases: want one each, or none", len(src.Weights), len(bases))
-	}
-	weight := func(i int) float64 {
-		if src.Weights == nil {
-			return 1
-		}
-		return src.Weights[i]
-	}
-	var sum float64
-	for i := range bases {
-		w := weight(i)
-		if !(w >= 0 && w <= math.MaxFloat64/maxBases) {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "weight of basis %d is %g: want a finite number of at least 0", i, w)
-		}
-		sum += w
-	}
-	if sum == 0 {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "the weights of all bases are 0")
+	draw, err := src.Choice()
+	if err != nil {
+		return nil, err
 	}
 	if sink == nil {
 		return nil, qnet.Errorf(qnet.ErrInvalid, "nobody takes the outcomes")
 	}
-	b := &bulk{bases: append([]qnet.Basis(nil), bases...), sink: sink}
-	// A basis of weight 0 is never drawn: bounds are strict, and the last one with
-	// a weight takes what rounding leaves.
-	var upTo []float64
-	var part float64
-	for i := range bases {
-		part += weight(i)
-		if part >= sum {
-			break
-		}
-		upTo = append(upTo, part/sum)
+	b := &bulk{bases: append([]qnet.Basis(nil), src.Bases...), draw: draw, sink: sink}
+	if len(b.bases) == 0 {
+		b.bases = []qnet.Basis{qnet.BasisZ}
 	}
-	b.draw = qnet.NewChoice(upTo...)
 	return b, nil
 }
 

@@ -339,8 +339,8 @@ func TestBulkErrors(t *testing.T) {
 		{physical.BasisSource{Bases: make([]qnet.Basis, 17)}, sink, "17 bases: want at most 16"},
 		{physical.BasisSource{Bases: []qnet.Basis{{Phi: math.NaN()}}}, sink, "basis 0, (θ=0,φ=NaN), has an angle that is not finite"},
 		{physical.BasisSource{Bases: make([]qnet.Basis, 2), Weights: []float64{1}}, sink, "1 weights for 2 bases: want one each, or none"},
-		{physical.BasisSource{Weights: []float64{-1}}, sink, "weight of basis 0 is -1: want a finite number of at least 0"},
-		{physical.BasisSource{Weights: []float64{math.Inf(1)}}, sink, "weight of basis 0 is +Inf: want a finite number of at least 0"},
+		{physical.BasisSource{Weights: []float64{-1}}, sink, "weight of basis 0 is -1: want a number from 0 to 1e9"},
+		{physical.BasisSource{Weights: []float64{math.Inf(1)}}, sink, "weight of basis 0 is +Inf: want a number from 0 to 1e9"},
 		{physical.BasisSource{Weights: []float64{0}}, sink, "the weights of all bases are 0"},
 		{physical.BasisSource{}, nil, "nobody takes the outcomes"},
 	} {

@@ -90,7 +90,7 @@ func TestBulk(t *testing.T) {
 		src  physical.BasisSource
 		sink func(physical.Outcomes, error)
 	}{
-		{"node alice: measuring directly on link 1 lane 0: 17 measurement bases", physical.BasisSource{Bases: make([]qnet.Basis, 17)}, func(physical.Outcomes, error) {}},
+		{"node alice: measuring directly on link 1 lane 0: 17 bases", physical.BasisSource{Bases: make([]qnet.Basis, 17)}, func(physical.Outcomes, error) {}},
 		{"nobody takes the outcomes", physical.BasisSource{}, nil},
 	} {
 		var err error

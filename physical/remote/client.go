@@ -175,7 +175,7 @@ func (c *Client) ArmBulk(link physical.LinkID, lane uint32, src physical.BasisSo
 	op := Op{Op: physical.Op{Kind: physical.OpArm, Link: link, Lane: lane}, Bases: slices.Clone(src.Bases), Weights: slices.Clone(src.Weights)}
 	err := c.refuses(&op.Op)
 	if err == nil {
-		if _, e := src.Cumulative(); e != nil {
+		if _, e := src.Choice(); e != nil {
 			err = qnet.Errorf(qnet.ErrInvalid, "node %s: measuring directly on link %d lane %d: %v", c.cfg.Name, link, lane, e)
 		} else if sink == nil {
 			err = qnet.Errorf(qnet.ErrInvalid, "node %s: measuring directly on link %d lane %d: nobody takes the outcomes", c.cfg.Name, link, lane)
