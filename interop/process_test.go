@@ -586,6 +586,8 @@ func (n *testNetwork) waitTraffic(from, to string) {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("no pairs between %s and %s: %v; the doctor says: %s", from, to, last, qnoded(n.t, n.dir, "doctor", "--from", from, "--to", to))
 		}
+		// Other processes find each other anew and do not say when: a try is all that
+		// tells, until the deadline.
 		time.Sleep(20 * time.Millisecond)
 	}
 }

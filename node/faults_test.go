@@ -204,7 +204,7 @@ func TestStreamBreaks(t *testing.T) {
 						t.Fatal("none is sent: the test tests nothing")
 					}
 					if !broken {
-						t.Skip("that many are not sent")
+						t.Skip("a healthy circuit sends fewer; the first, which must be sent, is tested")
 					}
 					if r.ends[0].circuit == nil {
 						if r.err == nil || !lost(r.err) {

@@ -173,8 +173,9 @@ func (r *Real) loop() {
 			}
 			batch[i] = nil
 		}
-		for now := r.clock(); ; {
-			if t, ok := r.queue.next(); !ok || t > now {
+		started := r.clock() // what is due later is for the next round
+		for {
+			if t, ok := r.queue.next(); !ok || t > started {
 				break
 			}
 			_, f := r.queue.pop()
