@@ -104,8 +104,8 @@ func Model(h *scenario.Heralding) interface {
 // meanWeights returns the average state of the heralds, each turned to Φ+.
 func meanWeights(m herald.Model) (w [4]float64) {
 	for _, h := range m.Heralds() {
-		for l := range h.Weights {
-			w[qnet.BellLabel(l)^h.Label] += h.P * h.Weights[l]
+		for l, x := range h.State.Weights() {
+			w[qnet.BellLabel(l)^h.Label] += h.P * x
 		}
 	}
 	return w

@@ -74,7 +74,7 @@ func (l *Link) after(herald int, ta, tb time.Duration) ([]complex128, error) {
 	}
 	// Both ends are brought to one age, a second, by scaling their rates.
 	var w state.World
-	w.Pair(0, 1, 0, scaled(l.ends[0].dev.cfg.Communication, ta), scaled(l.ends[1].dev.cfg.Communication, tb), l.sampler.Heralds()[herald].Weights)
+	l.entangle(&w, herald, 0, 1, 0, scaled(l.ends[0].dev.cfg.Communication, ta), scaled(l.ends[1].dev.cfg.Communication, tb))
 	rho, err := w.Density(qnet.Time(time.Second), 0, 1)
 	if err == nil {
 		l.decayed = append(l.decayed, decayed{herald, ta, tb, rho})

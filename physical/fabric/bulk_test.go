@@ -113,7 +113,7 @@ func expected(c fabric.Config, srcA, srcB physical.BasisSource) (p [kinds]float6
 		for i, ba := range srcA.Bases {
 			for j, bb := range srcB.Bases {
 				w := densetest.New[int]()
-				w.Pair(0, 1, densetest.Decay{}, densetest.Decay{}, h.Weights)
+				w.Pair(0, 1, densetest.Decay{}, densetest.Decay{}, h.State.Weights())
 				for end, basis := range []qnet.Basis{ba, bb} {
 					n := c.Nodes[end]
 					t := light + n.Spec.Readout.Seconds()

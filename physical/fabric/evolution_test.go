@@ -114,7 +114,7 @@ func randomSequence(t *testing.T, seed uint64, early time.Duration) {
 		c.Links[i].Length = 20e3
 		m := herald.DoubleClick{EtaA: 0.3, EtaB: 0.5, Visibility: 0.8, DarkCount: 0.05, PeriodNS: 777.7}
 		c.Links[i].Model = m
-		weights[i] = m.Heralds()[0].Weights // of Ψ+
+		weights[i] = m.Heralds()[0].State.Weights() // of Ψ+
 	}
 	// Read-out errors are for Bell measurements only: the other measurements
 	// here are of perfect read-out, so that the outcome says what is left.

@@ -182,6 +182,7 @@ func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
 		cfg:     *cfg,
 		cycles:  physical.Cycles{Period: cfg.Model.Period()},
 		sampler: sampler,
+		states:  heralds(sampler),
 		rng:     qnet.NewRand(seed, fmt.Sprintf("fabric/%d", cfg.ID)),
 		half:    qnet.FibreDelay(cfg.Length/2, speed),
 	}

@@ -20,6 +20,7 @@ type Link struct {
 	cfg     LinkConfig
 	cycles  physical.Cycles
 	sampler *herald.Sampler
+	states  []heralded // by kind of herald
 	rng     *rand.Rand
 	half    time.Duration
 	ends    [2]end // A, B
@@ -90,6 +91,32 @@ func (l *Link) armed(side int, lane uint32) *slot {
 	return &e.slots[lane]
 }
 
+// entangle prepares the state of a kind of herald.
+func (l *Link) entangle(w *state.World, herald int, a, b state.ID, t qnet.Time, da, db state.Decay) {
+	if s := &l.states[herald]; s.diagonal {
+		w.Pair(a, b, t, da, db, s.weights)
+	} else {
+		w.Entangle(a, b, t, da, db, (*[16]complex128)(s.rho))
+	}
+}
+
+// heralded is the state of a kind of herald, as the engines want it.
+type heralded struct {
+	rho      *herald.State
+	diagonal bool
+	weights  [4]float64
+}
+
+// heralds returns the states of the heralds of a model.
+func heralds(s *herald.Sampler) []heralded {
+	list := make([]heralded, len(s.Heralds()))
+	for i := range list {
+		rho := &s.Heralds()[i].State
+		list[i] = heralded{rho, rho.IsBellDiagonal(), rho.Weights()}
+	}
+	return list
+}
+
 // Herald makes the armed qubits of a lane of either side a pair, emitted in the
 // given cycle, and returns what the station announces. From then on the qubits
 // are their holders', who do not know it yet. ok is false, and nothing has
@@ -101,8 +128,9 @@ func (l *Link) Herald(lanes [2]uint32, cycle uint64) (label qnet.BellLabel, ok b
 	if a == nil || b == nil || a.status != statusArmed || b.status != statusArmed || t < a.ready || t < b.ready || t > l.f.loop.Now() {
 		return 0, false
 	}
-	h := &l.sampler.Heralds()[l.sampler.Herald(l.rng)]
-	l.f.world.Pair(state.ID(a.index), state.ID(b.index), t, a.decay(), b.decay(), h.Weights)
+	k := l.sampler.Herald(l.rng)
+	h := &l.sampler.Heralds()[k]
+	l.entangle(&l.f.world, k, state.ID(a.index), state.ID(b.index), t, a.decay(), b.decay())
 	a.status, b.status = statusHeld, statusHeld
 	if tr := l.f.tr; tr != nil {
 		tr.Event(l.f.loop.Now(), "fabric", "herald").Uint("link", uint64(l.cfg.ID)).Uint("a", uint64(a.index)).Uint("b", uint64(b.index)).

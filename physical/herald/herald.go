@@ -38,13 +38,12 @@ type Herald struct {
 	Label qnet.BellLabel
 	// P is the probability of this kind, given success.
 	P float64
-	// Weights is the Bell-diagonal state that is left, right after the emission:
-	// the weight of each Bell state, indexed by its label. They add up to 1.
-	Weights [4]float64
+	// State is the state that is left, right after the emission.
+	State State
 }
 
 // Fidelity returns the fidelity of the heralded state to the announced one.
-func (h Herald) Fidelity() float64 { return h.Weights[h.Label] }
+func (h *Herald) Fidelity() float64 { return h.State.Weights()[h.Label] }
 
 // Fidelity returns the fidelity of a heralded pair to its announced Bell state,
 // averaged over the kinds of success of m.
@@ -86,12 +85,12 @@ func (m Ideal) Period() float64 { return m.PeriodNS }
 
 // Heralds implements Model.
 func (m Ideal) Heralds() []Herald {
-	h := Herald{Label: m.Label, P: 1}
-	for i := range h.Weights {
-		h.Weights[i] = (1 - m.Fidelity) / 3
+	var w [4]float64
+	for i := range w {
+		w[i] = (1 - m.Fidelity) / 3
 	}
-	h.Weights[m.Label] = m.Fidelity
-	return []Herald{h}
+	w[m.Label] = m.Fidelity
+	return []Herald{{Label: m.Label, P: 1, State: BellDiagonal(w)}}
 }
 
 // DoubleClick is the two-photon protocol of Barrett and Kok. In an attempt each
@@ -202,11 +201,10 @@ func (m DoubleClick) Heralds() []Herald {
 	good := (a*(1+m.Visibility) + b) / (2 * sum)
 	bad := (a*(1-m.Visibility) + b) / (2 * sum)
 	even := e / (2 * sum)
-	plus := Herald{Label: qnet.PsiPlus, P: 0.5}
-	plus.Weights = [4]float64{qnet.PhiPlus: even, qnet.PhiMinus: even, qnet.PsiPlus: good, qnet.PsiMinus: bad}
-	minus := Herald{Label: qnet.PsiMinus, P: 0.5}
-	minus.Weights = [4]float64{qnet.PhiPlus: even, qnet.PhiMinus: even, qnet.PsiPlus: bad, qnet.PsiMinus: good}
-	return []Herald{plus, minus}
+	return []Herald{
+		{Label: qnet.PsiPlus, P: 0.5, State: BellDiagonal([4]float64{qnet.PhiPlus: even, qnet.PhiMinus: even, qnet.PsiPlus: good, qnet.PsiMinus: bad})},
+		{Label: qnet.PsiMinus, P: 0.5, State: BellDiagonal([4]float64{qnet.PhiPlus: even, qnet.PhiMinus: even, qnet.PsiPlus: bad, qnet.PsiMinus: good})},
+	}
 }
 
 // Sampler draws what a model leaves to chance. It is immutable, so it may be

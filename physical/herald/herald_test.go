@@ -102,7 +102,7 @@ func TestDoubleClickStateIsExact(t *testing.T) {
 						}
 					}
 					if x == y {
-						got = h.Weights[x]
+						got = h.State.Weights()[x]
 					}
 					if math.Abs(got-want) > 1e-13 {
 						t.Fatalf("%+v: %v: ⟨%v|ρ|%v⟩ is %g, want %g", r, label, qnet.BellLabel(x), qnet.BellLabel(y), got, want)
@@ -120,11 +120,11 @@ func model(r photonic) herald.DoubleClick {
 	return herald.DoubleClick{EtaA: r.etaA, EtaB: r.etaB, Visibility: r.visibility, DarkCount: r.dark, NumberResolving: r.numberResolving, PeriodNS: 1}
 }
 
-func find(t *testing.T, m herald.Model, l qnet.BellLabel) herald.Herald {
+func find(t *testing.T, m herald.Model, l qnet.BellLabel) *herald.Herald {
 	t.Helper()
 	for _, h := range m.Heralds() {
 		if h.Label == l {
-			return h
+			return &h
 		}
 	}
 	t.Fatalf("no herald %v", l)
@@ -189,7 +189,7 @@ func TestSkippingEqualsAttempts(t *testing.T) {
 			qnettest.Fit(t, "heralds of attempts made", loopedKind[:], half)
 			qnettest.Fit(t, "heralds drawn", skippedKind[:], half)
 			for k, label := range labels {
-				w := find(t, m, label).Weights
+				w := find(t, m, label).State.Weights()
 				for axis := range 3 {
 					var e float64
 					for x := range bell {
@@ -266,7 +266,7 @@ func TestHeralds(t *testing.T) {
 		for _, h := range m.Heralds() {
 			sum += h.P
 			var w float64
-			for _, x := range h.Weights {
+			for _, x := range h.State.Weights() {
 				if x < 0 {
 					t.Errorf("%+v: negative weight in %v", m, h)
 				}
@@ -280,7 +280,7 @@ func TestHeralds(t *testing.T) {
 			t.Errorf("%+v: probabilities add up to %v", m, sum)
 		}
 	}
-	w := herald.Ideal{Probability: 1, Fidelity: 0.7, Label: qnet.PsiMinus}.Heralds()[0].Weights
+	w := herald.Ideal{Probability: 1, Fidelity: 0.7, Label: qnet.PsiMinus}.Heralds()[0].State.Weights()
 	for l, x := range w {
 		want := 0.1
 		if l == int(qnet.PsiMinus) {

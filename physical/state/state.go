@@ -87,6 +87,19 @@ func (w *World) Pair(a, b ID, t qnet.Time, da, db Decay, weights [4]float64) {
 	}
 }
 
+// Entangle prepares the qubits a and b, which must differ, in the state whose
+// density matrix is rho, row-major over |00⟩, |01⟩, |10⟩ and |11⟩ with a first,
+// at t; it is Pair for states that are not Bell-diagonal.
+func (w *World) Entangle(a, b ID, t qnet.Time, da, db Decay, rho *[16]complex128) {
+	w.Pair(a, b, t, da, db, [4]float64{1})
+	if a == b {
+		return
+	}
+	c := w.qubits[a].cluster
+	c.engine.promote(c)
+	copy(c.rho, rho[:])
+}
+
 // Gate1 applies a gate of one qubit to q at t. angle, in radians, counts for
 // the rotations only.
 func (w *World) Gate1(q ID, t qnet.Time, g physical.Gate, angle float64) error {
