@@ -22,6 +22,7 @@ var floors = []string{"cmd", "interop", "examples", "app", "node", "qsocket", "t
 var edges = map[string][]string{
 	"qnet/control/quic": {"node", "cmd", "interop", "app"},
 	"physical/remote":   {"node", "cmd", "interop", "app"},
+	"physical/oracle":   {"node", "cmd", "interop", "app"},
 	"qsocket/local":     {"node", "cmd", "interop", "app", "qsocket", "examples"},
 }
 

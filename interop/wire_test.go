@@ -8,6 +8,7 @@ import (
 
 	"qstack/link"
 	"qstack/network"
+	"qstack/physical/oracle"
 	"qstack/physical/remote"
 	"qstack/qnet/control/quic"
 	"qstack/qnet/wire"
@@ -19,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite docs/wire.md")
 // docs/wire.md is what the messages say of themselves, and no two of them share
 // a number.
 func TestWireReferenceIsUpToDate(t *testing.T) {
-	r, err := wire.NewRegistry(link.Messages(), network.Messages(), transport.Messages(), quic.Messages(), remote.Messages())
+	r, err := wire.NewRegistry(link.Messages(), network.Messages(), transport.Messages(), quic.Messages(), remote.Messages(), oracle.Messages())
 	if err != nil {
 		t.Fatal(err)
 	}

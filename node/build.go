@@ -20,6 +20,8 @@ const (
 	stationSuffix = ".station"
 	// FabricName is the name of the fabric's identity.
 	FabricName = "world.fabric"
+	// ObserverName is the name of the identity that may see states.
+	ObserverName = "world.observer"
 )
 
 // StationName returns the name of the identity of a link's station.
@@ -45,8 +47,10 @@ func NewPlan(s *scenario.Scenario) (*Plan, error) {
 		taken[id], p.ids[name] = name, id
 		return nil
 	}
-	if err := add(FabricName); err != nil {
-		return nil, err
+	for _, name := range []string{FabricName, ObserverName} {
+		if err := add(name); err != nil {
+			return nil, err
+		}
 	}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]

@@ -34,9 +34,10 @@ func newInit() *cobra.Command {
 		Short: "Make the credentials and configuration of a network, for one host or many",
 		Long: `Make a folder with what the processes of a network start from: a folder for the
 fabric (world.fabric) and one for each node, to be copied to its host and run
-there with "qnoded run", and the folder ca, of the certificate authority, which
-nobody else needs. The folder of a process holds the scenario, the configuration
-qnoded.toml, and the credentials of that process only.
+there with "qnoded run"; the folder world.observer, of who may see the states of
+qubits with "qnoded observe"; and the folder ca, of the certificate authority,
+which nobody else needs. The folder of a process holds the scenario, the
+configuration qnoded.toml, and the credentials of that process only.
 
 Processes are on this machine unless --host says where; then it must say it for
 each of them. Everybody has a UDP port of his own, from --port-base on: the
@@ -262,12 +263,12 @@ func identities(s *scenario.Scenario, process string) []string {
 	return []string{process}
 }
 
-// writeProcesses makes, in dir, a folder for each process of a network, called
-// like the process: with its configuration, which is base and what is its own
+// writeProcesses makes, in dir, a folder for each process of a network and for
+// its observer, called like the process: with its configuration, which is base and what is its own
 // (faults are the fabric's only), the scenario, whose source is given, and the
 // credentials of its own identities, which ca issues.
 func writeProcesses(dir string, s *scenario.Scenario, source []byte, ca *pki.CA, base daemon.Config) error {
-	for _, process := range processNames(s) {
+	for _, process := range append(processNames(s), node.ObserverName) {
 		folder := filepath.Join(dir, process)
 		for _, name := range identities(s, process) {
 			cred, err := ca.Issue(name, daemon.RoleOf(s, name))
@@ -283,9 +284,12 @@ func writeProcesses(dir string, s *scenario.Scenario, source []byte, ca *pki.CA,
 		}
 		c := base
 		c.Version, c.Scenario, c.Credentials = 1, scenarioFile, credentialsFolder
-		if process == node.FabricName {
+		switch process {
+		case node.FabricName:
 			c.Role = daemon.RoleFabric
-		} else {
+		case node.ObserverName:
+			c.Role, c.Faults, c.Trace = daemon.RoleObserver, nil, ""
+		default:
 			c.Role, c.Name, c.Faults = daemon.RoleNode, process, nil
 		}
 		config, err := toml.Marshal(c)

@@ -68,11 +68,12 @@ func TestInitKeepsKeysApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for folder, want := range map[string][]string{
-		"ca":           {"ca.key"},
-		"world.fabric": {"alice-bob.station.key", "bob-charlie.station.key", "world.fabric.key"},
-		"alice":        {"alice.key"},
-		"bob":          {"bob.key"},
-		"charlie":      {"charlie.key"},
+		"ca":             {"ca.key"},
+		"world.fabric":   {"alice-bob.station.key", "bob-charlie.station.key", "world.fabric.key"},
+		"alice":          {"alice.key"},
+		"bob":            {"bob.key"},
+		"charlie":        {"charlie.key"},
+		"world.observer": {"world.observer.key"},
 	} {
 		if !slices.Equal(keys[folder], want) {
 			t.Errorf("folder %s has the keys %v, not %v", folder, keys[folder], want)

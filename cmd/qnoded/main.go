@@ -106,7 +106,7 @@ Exit codes: 0 success, 1 failure at run time or a failed verdict, 2 wrong usage,
 		SilenceUsage:       true,
 		DisableSuggestions: true, // they are several lines
 	}
-	root.AddCommand(newDemo(), newSim(), newUp(), newInit(), newRun(), newStatus(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newSim(), newUp(), newInit(), newRun(), newStatus(), newDoctor(), newObserve(), newVersion())
 	return root
 }
 

@@ -15,15 +15,15 @@ import (
 	"qstack/qnet"
 )
 
-// Config is the file that `qnoded run` reads and `qnoded init` writes. Paths are
-// relative to the file.
+// Config is the file that `qnoded run` (for an observer, `qnoded observe`) reads
+// and `qnoded init` writes. Paths are relative to the file.
 type Config struct {
 	Version int `toml:"version" comment:"of this format"`
 	// Scenario is the file of the network.
 	Scenario string `toml:"scenario" comment:"file of the network"`
-	// Role is "node" or "fabric".
-	Role string `toml:"role" comment:"node, or fabric: the emulated world with the stations of all links"`
-	// Name is the node's; the fabric has none.
+	// Role is "node", "fabric" or "observer".
+	Role string `toml:"role" comment:"node, fabric: the emulated world with the stations of all links, or observer: who may see its states"`
+	// Name is the node's; the others have none.
 	Name string `toml:"name,omitempty" comment:"of the node"`
 	// Credentials is the folder of the certificates and keys.
 	Credentials string `toml:"credentials" comment:"folder of certificates and keys"`
@@ -46,8 +46,9 @@ type Config struct {
 
 // Roles of a process.
 const (
-	RoleNode   = "node"
-	RoleFabric = "fabric"
+	RoleNode     = "node"
+	RoleFabric   = "fabric"
+	RoleObserver = "observer"
 )
 
 // LoadConfig reads and checks a configuration file. Errors carry
@@ -98,19 +99,19 @@ func (c *Config) check() error {
 	}
 	c.scenario = s
 	switch c.Role {
-	case RoleFabric:
+	case RoleFabric, RoleObserver:
 		if c.Name != "" {
-			return fmt.Errorf("name: the fabric has none, but %q is given", c.Name)
+			return fmt.Errorf("name: the %s has none, but %q is given", c.Role, c.Name)
 		}
 	case RoleNode:
 		if _, err := s.NodeIndex(c.Name); err != nil {
 			return fmt.Errorf("name: %w", err)
 		}
-		if len(c.Faults) > 0 {
-			return errors.New("faults: only the fabric has them")
-		}
 	default:
-		return fmt.Errorf("role: %q is unknown: write node or fabric", c.Role)
+		return fmt.Errorf("role: %q is unknown: write node, fabric or observer", c.Role)
+	}
+	if c.Role != RoleFabric && len(c.Faults) > 0 {
+		return errors.New("faults: only the fabric has them")
 	}
 	for _, f := range c.Faults {
 		fault, err := scenario.ParseFault(f)
@@ -142,8 +143,11 @@ func (c *Config) check() error {
 
 // process returns the name of the process.
 func (c *Config) process() string {
-	if c.Role == RoleFabric {
+	switch c.Role {
+	case RoleFabric:
 		return node.FabricName
+	case RoleObserver:
+		return node.ObserverName
 	}
 	return c.Name
 }

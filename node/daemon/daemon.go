@@ -19,6 +19,7 @@ import (
 	"qstack/node"
 	"qstack/node/scenario"
 	"qstack/physical/fabric"
+	"qstack/physical/oracle"
 	"qstack/physical/remote"
 	"qstack/qnet"
 	"qstack/qnet/control/quic"
@@ -53,8 +54,11 @@ type Daemon struct {
 
 // RoleOf returns the role of the certificate of name in a network.
 func RoleOf(s *scenario.Scenario, name string) pki.Role {
-	if name == node.FabricName {
+	switch name {
+	case node.FabricName:
 		return pki.RoleFabric
+	case node.ObserverName:
+		return pki.RoleOracle
 	}
 	for i := range s.Links {
 		if name == node.StationName(&s.Links[i]) {
@@ -95,10 +99,13 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 		d.trace, d.file = trace.NewWriter(f), f
 	}
 	dir := cfg.RuntimeDir()
-	if cfg.Role == RoleFabric {
+	switch cfg.Role {
+	case RoleFabric:
 		err = d.startFabric()
-	} else {
+	case RoleNode:
 		err = d.startNode(dir)
+	default:
+		err = qnet.Errorf(qnet.ErrInvalid, "role: an %s is no process of the network; it asks with \"qnoded observe\"", cfg.Role)
 	}
 	if err != nil {
 		return nil, err
@@ -175,7 +182,7 @@ func (d *Daemon) startFabric() error {
 	}
 	cfg.ID = max(1, binary.BigEndian.Uint32(id[:])) // a restart makes every old handle an error
 	cfg.EarlyResults = time.Duration(float64(node.EarlyResults) / s.Dilation)
-	var nodes []quic.Peer
+	nodes := []quic.Peer{d.peer(node.ObserverName, 0, false)}
 	for i := range s.Nodes {
 		nodes = append(nodes, d.peer(s.Nodes[i].Name, 0, true))
 		d.watched = append(d.watched, d.plan.ID(s.Nodes[i].Name))
@@ -201,6 +208,7 @@ func (d *Daemon) startFabric() error {
 			return
 		}
 		remote.NewServer(d.world, ep, d.loop, tr)
+		oracle.NewServer(d.world, d.plan.ID(node.ObserverName), ep, d.loop, tr)
 		for i, e := range stations {
 			name := node.StationName(&s.Links[i])
 			link.NewStation(d.plan.StationConfig(i), d.world.Link(node.LinkID(i)), e, d.loop, d.tracer(name))

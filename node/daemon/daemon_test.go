@@ -200,7 +200,7 @@ func TestConfigErrors(t *testing.T) {
 		{"syntax", "version = 1", "version = ", "d.toml:1"},
 		{"type", "version = 1", `version = "one"`, "d.toml:1"},
 		{"no scenario", "scenario.toml", "nowhere.toml", "nowhere.toml"},
-		{"role", `"node"`, `"king"`, `role: "king" is unknown: write node or fabric`},
+		{"role", `"node"`, `"king"`, `role: "king" is unknown: write node, fabric or observer`},
 		{"node", `"alice"`, `"alicia"`, "alicia"},
 		{"named fabric", `"node"`, `"fabric"`, `name: the fabric has none, but "alice" is given`},
 		{"faults", `name = "alice"`, "name = \"alice\"\nfaults = [\"readout=0.1\"]", "faults: only the fabric has them"},

@@ -37,6 +37,32 @@ func (o *Oracle) Density(t qnet.Time, qs ...physical.Qubit) ([]complex128, error
 	return o.f.world.Density(t, ids...)
 }
 
+// Entangled returns the qubits that share a joint state with q, q included, in
+// the order of their places, or nil when q has no state.
+func (o *Oracle) Entangled(q physical.Qubit) []physical.Qubit {
+	ids, err := o.ids(q)
+	if err != nil {
+		return nil
+	}
+	var qs []physical.Qubit
+	for _, id := range o.f.world.Entangled(ids[0]) {
+		qs = append(qs, o.f.slots[id].handle())
+	}
+	return qs
+}
+
+// Now returns the current instant or, if that is later, that of the latest
+// operation on any of the qubits, which results that come early can be.
+func (o *Oracle) Now(qs ...physical.Qubit) qnet.Time {
+	t := o.f.loop.Now()
+	for _, q := range qs {
+		if ids, err := o.ids(q); err == nil {
+			t = max(t, o.f.world.Touched(ids...))
+		}
+	}
+	return t
+}
+
 // Count returns the number of qubits that have a state.
 func (o *Oracle) Count() int { return o.f.world.Count() }
 

@@ -129,6 +129,7 @@ var families = [...]family{
 	{ServiceControl, ServiceControl, "Control", "Hello and clock exchange, in datagrams."},
 	{ServiceFabric, ServiceFabric, "Fabric", "Between a device and the fabric that holds its qubits."},
 	{ServiceSession, ServiceSession + 2, "Session", "Between a program and the daemon of its node, on a unix socket."},
+	{ServiceOracle, ServiceOracle, "Oracle", "Between the observer of a network, who is none of its nodes, and the fabric."},
 }
 
 func familyOf(t Type) *family {

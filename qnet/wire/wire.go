@@ -43,6 +43,7 @@ const (
 	ServiceControl   Service = 0x4 // hello and clock exchange (datagrams)
 	ServiceFabric    Service = 0x5 // a device and its fabric
 	ServiceSession   Service = 0x6 // a program and its daemon (unix socket)
+	ServiceOracle    Service = 0x9 // the observer and a fabric (streams)
 )
 
 // Service returns the family that t belongs to.
