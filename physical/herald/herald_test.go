@@ -75,11 +75,12 @@ var bell = [4][4]float64{
 	qnet.PsiMinus: {0, math.Sqrt2 / 2, -math.Sqrt2 / 2, 0},
 }
 
-// The whole heralded state, not only its fidelity, is that of the photons.
+// Every element of the heralded states, not only their fidelity, is that of the
+// photons, with detectors of either kind.
 func TestDoubleClickStateIsExact(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
-	for range 100 {
-		r := photonic{etaA: rng.Float64(), etaB: rng.Float64(), visibility: rng.Float64(), dark: 0.5 * rng.Float64(), numberResolving: rng.IntN(2) == 0}
+	for i := range 2000 {
+		r := photonic{etaA: rng.Float64(), etaB: rng.Float64(), visibility: rng.Float64(), dark: 0.5 * rng.Float64(), numberResolving: i%2 == 0}
 		m := model(r)
 		var p float64
 		rho := r.exact()
@@ -93,19 +94,11 @@ func TestDoubleClickStateIsExact(t *testing.T) {
 			if got := h.P * m.SuccessProbability(); math.Abs(got-trace) > 1e-14 {
 				t.Fatalf("%+v: %v has probability %g, want %g", r, label, got, trace)
 			}
-			for x := range bell {
-				for y := range bell {
-					var want, got float64
-					for i := range 4 {
-						for j := range 4 {
-							want += bell[x][i] * rho[k][i][j] / trace * bell[y][j]
-						}
-					}
-					if x == y {
-						got = h.State.Weights()[x]
-					}
-					if math.Abs(got-want) > 1e-13 {
-						t.Fatalf("%+v: %v: ⟨%v|ρ|%v⟩ is %g, want %g", r, label, qnet.BellLabel(x), qnet.BellLabel(y), got, want)
+			for i := range 4 {
+				for j := range 4 {
+					got, want := h.State[4*i+j], rho[k][i][j]/trace
+					if math.Abs(real(got)-want) > 1e-13 || imag(got) != 0 {
+						t.Fatalf("%+v: %v: ρ[%d,%d] is %g, want %g", r, label, i, j, got, want)
 					}
 				}
 			}
@@ -252,6 +245,45 @@ func TestAttemptsExtremes(t *testing.T) {
 		if n := never.Attempts(rng); n != math.MaxUint64 {
 			t.Fatalf("p=1e-300: %d attempts, want saturation", n)
 		}
+	}
+}
+
+// oneNumber is a random stream of one number.
+type oneNumber uint64
+
+func (n oneNumber) Uint64() uint64 { return uint64(n) }
+
+// Attempts inverts the exponential distribution to full precision at both of its
+// ends and between them, for any number that the random stream may give.
+func TestAttemptsInvert(t *testing.T) {
+	const p = 1e-18
+	s, err := herald.NewSampler(herald.Ideal{Probability: p, Fidelity: 1, PeriodNS: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(x uint64) {
+		var e float64
+		if x < 1<<63 {
+			e = -math.Log1p(-(float64(x) + 0.5) * 0x1p-64)
+		} else {
+			e = -math.Log((float64(^x) + 0.5) * 0x1p-64)
+		}
+		want := e/p + 0.5 // within the range that rounds up to n
+		if got := float64(s.Attempts(rand.New(oneNumber(x)))); want < math.MaxUint64 && math.Abs(got-want) > 0.5+1e-11+1e-15*want {
+			t.Fatalf("random number %#x: %g attempts, want %g", x, got, want)
+		} else if want >= math.MaxUint64 && got != math.MaxUint64 {
+			t.Fatalf("random number %#x: %g attempts, want as many as fit", x, got)
+		}
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 100_000 {
+		x := rng.Uint64() >> rng.IntN(64)
+		check(x)
+		check(^x)
+	}
+	for _, x := range []uint64{0, 1, 1<<11 - 1, 1 << 11, 1<<41 - 1, 1 << 41, 1<<63 - 1, 1 << 63} {
+		check(x)
+		check(^x)
 	}
 }
 
