@@ -1,0 +1,7 @@
+package prepare
+
+// For tests of what is not exported.
+var (
+	Binomial    = binomial
+	LogBinomial = logBinomial
+)
