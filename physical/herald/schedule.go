@@ -1,0 +1,190 @@
+package herald
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// Segment is a model that holds from an instant until the next segment's.
+type Segment struct {
+	// From is the instant, at the epoch or later, from which on what is emitted has
+	// this model.
+	From qnet.Time
+	// Model is nil while no attempt can succeed, as out of contact.
+	Model Model
+}
+
+// Schedule is a model that changes with time, by steps: segments in ascending
+// order of time. Nothing succeeds before the first; the last one holds for
+// ever. Out of contact too, a link has the attempt period of its models.
+type Schedule []Segment
+
+// Always returns the schedule of a link that has one model from the epoch on.
+func Always(m Model) Schedule { return Schedule{{Model: m}} }
+
+// Validate returns nil, or an error of code qnet.ErrInvalid that names the
+// segment that is wrong, counted from 0.
+func (s Schedule) Validate() error {
+	for _, seg := range s {
+		if seg.Model != nil {
+			return s.validate(seg.Model.Period())
+		}
+	}
+	return qnet.Errorf(qnet.ErrInvalid, "schedule: none of its %d segments has a model, want one at least", len(s))
+}
+
+// Period returns the attempt period of the link in nanoseconds, that of the
+// first model; 0 when there is none.
+func (s Schedule) Period() float64 {
+	for _, seg := range s {
+		if seg.Model != nil {
+			return seg.Model.Period()
+		}
+	}
+	return 0
+}
+
+// validate checks s for a link whose attempt period is known.
+func (s Schedule) validate(period float64) error {
+	for i, seg := range s {
+		if seg.Model == nil {
+			continue
+		}
+		if err := seg.Model.Validate(); err != nil {
+			return qnet.Errorf(qnet.CodeOf(err), "schedule: segment %d: %v", i, err)
+		}
+		if p := seg.Model.Period(); p != period {
+			return qnet.Errorf(qnet.ErrInvalid, "schedule: segment %d: attempt period in nanoseconds is %g, want %g as in the whole link", i, p, period)
+		}
+	}
+	for i, seg := range s {
+		if !(seg.From >= 0 && float64(seg.From) <= maxCycles*period) {
+			return qnet.Errorf(qnet.ErrInvalid, "schedule: segment %d begins at %v, want from 0 (the epoch) to 2⁶² attempt periods", i, seg.From)
+		}
+		if i > 0 && seg.From <= s[i-1].From {
+			return qnet.Errorf(qnet.ErrInvalid, "schedule: segment %d begins at %v, want after segment %d, which does at %v", i, seg.From, i-1, s[i-1].From)
+		}
+	}
+	return nil
+}
+
+const (
+	maxCycles = 1 << 62                            // from the epoch to a segment
+	lastCycle = physical.CycleBase + math.MaxInt64 // that has an instant
+)
+
+// Timeline samples a link of which the model changes with time. Each of the
+// link's attempt cycles (see physical.Cycles) belongs to the segment of its
+// emission instant.
+type Timeline struct {
+	cycles physical.Cycles
+	spans  []span // by segment
+}
+
+// span is a segment in cycles.
+type span struct {
+	first   uint64   // cycle; the last one is before the next span's first
+	sampler *Sampler // nil out of contact
+}
+
+// NewTimeline returns the timeline of s, or the error of s.Validate.
+func NewTimeline(s Schedule) (*Timeline, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Timeline{cycles: physical.Cycles{Period: s.Period()}}
+	return t, t.Replace(s)
+}
+
+// Cycles returns the attempt clock of the link.
+func (t *Timeline) Cycles() physical.Cycles { return t.cycles }
+
+// Next draws the cycle of the first success among the attempts from the given
+// cycle on. ok is false when there is none while cycles have numbers, which is
+// certain once the link is out of contact for good.
+//
+// Attempts are independent, so each segment that the search enters begins with a
+// draw of its own: the cycle is as exact as Sampler.Attempts in each of them,
+// whatever came before. The time it takes grows with the number of segments
+// that pass without success.
+func (t *Timeline) Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool) {
+	i := len(t.spans) - 1
+	if from < t.spans[i].first { // never so on a constant link
+		if i = t.Segment(from); i < 0 {
+			i, from = 0, t.spans[0].first
+		}
+	}
+	for ; i < len(t.spans); i++ {
+		end := uint64(lastCycle)
+		if i+1 < len(t.spans) {
+			end = t.spans[i+1].first - 1
+		}
+		if s := t.spans[i].sampler; s != nil && from <= end {
+			if n := s.Attempts(rng) - 1; n <= end-from {
+				return from + n, true
+			}
+		}
+		from = end + 1
+	}
+	return 0, false
+}
+
+// Segment returns the number of the segment that a cycle belongs to, −1 for a
+// cycle before the first.
+func (t *Timeline) Segment(cycle uint64) int { return t.begun(cycle) - 1 }
+
+// begun returns the number of segments that begin at a cycle or before.
+func (t *Timeline) begun(cycle uint64) int {
+	lo, hi := 0, len(t.spans)
+	for lo < hi {
+		if mid := (lo + hi) / 2; t.spans[mid].first <= cycle {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// Segments returns the number of segments.
+func (t *Timeline) Segments() int { return len(t.spans) }
+
+// Sampler returns the sampler of a segment: the kinds of herald of the cycles
+// that belong to it. It is nil out of contact.
+func (t *Timeline) Sampler(segment int) *Sampler { return t.spans[segment].sampler }
+
+// Replace changes the timeline from the first segment of future on: what the
+// link's segments said of the time from there is void, and what they say of the
+// time before stays, with their numbers. A success that was drawn for a cycle
+// from there on must be drawn anew, with Next, from the first such cycle; one
+// that was drawn for a cycle before stands, since attempts are independent.
+// Replace does nothing and returns an error of code qnet.ErrInvalid when future
+// is empty, is not valid, or has another attempt period; unlike that of a new
+// timeline it may be without any model.
+func (t *Timeline) Replace(future Schedule) error {
+	if len(future) == 0 {
+		return qnet.Errorf(qnet.ErrInvalid, "schedule: no segments, want one at least")
+	}
+	if err := future.validate(t.cycles.Period); err != nil {
+		return err
+	}
+	spans := make([]span, len(future))
+	for i, seg := range future {
+		spans[i].first = t.cycles.From(seg.From)
+		if seg.Model == nil {
+			continue
+		}
+		var err error
+		if spans[i].sampler, err = NewSampler(seg.Model); err != nil {
+			return err
+		}
+	}
+	if len(t.spans) > 0 {
+		t.spans = t.spans[:t.begun(spans[0].first-1)]
+	}
+	t.spans = append(t.spans, spans...)
+	return nil
+}
