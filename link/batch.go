@@ -56,7 +56,10 @@ func (m *match) stalled() bool {
 
 // resume goes on with a match that was stalled.
 func (b *batch) resume(m *match) {
-	m.cycle = max(m.cycle, b.s.current()+b.s.her.Attempts(b.s.rng)-1)
+	if next := b.s.current() + b.s.her.Attempts(b.s.rng) - 1; next > m.cycle {
+		b.s.her.Begin(m.lanes(), m.cycle+1, next)
+		m.cycle = next
+	}
 	b.schedule()
 }
 
@@ -125,14 +128,14 @@ func (b *batch) draw() {
 
 // advance adds the next success to the column and draws the one after.
 func (m *match) advance() {
-	s, c := m.batch.s, &m.column
+	c := &m.column
 	if len(c.cycles) == 0 {
 		c.first = m.cycle
 	}
 	c.cycles = append(c.cycles, m.cycle)
-	next := m.cycle + max(1, m.w[0].dead, m.w[1].dead) + s.her.Attempts(s.rng) - 1
-	c.size += wire.UvarintLen(next-m.cycle) + 1
-	m.cycle = next
+	before := m.cycle
+	m.attempt(before + max(1, m.w[0].dead, m.w[1].dead))
+	c.size += wire.UvarintLen(m.cycle-before) + 1
 }
 
 // announce makes both ends measure the pairs of the column and tells them. It
@@ -144,7 +147,7 @@ func (m *match) announce(last bool) (missed uint64) {
 	cycles := m.column.cycles
 	m.column.cycles, m.column.size = cycles[:0], 0
 	var labels [maxFrame]qnet.BellLabel
-	n := s.her.HeraldBulk([2]uint32{m.w[0].lane, m.w[1].lane}, cycles, labels[:len(cycles)])
+	n := s.her.HeraldBulk(m.lanes(), cycles, labels[:len(cycles)])
 	missed = uint64(len(cycles) - n)
 	b.count.pairs += uint64(n)
 	last = last || missed > 0
@@ -164,6 +167,7 @@ func (m *match) announce(last bool) (missed uint64) {
 			Seq: seq, Cycle: m.column.first, Steps: steps, Labels: packed, Done: last})
 	}
 	if last {
+		s.her.End(m.lanes(), s.current())
 		for _, w := range m.w {
 			w.match, w.done = nil, true
 		}

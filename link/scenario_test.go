@@ -558,6 +558,9 @@ func (w *nature) Armed(side int, i uint32) (qnet.Time, bool) {
 	return l.since, l.armed
 }
 
+func (w *nature) Begin([2]uint32, uint64, uint64) {}
+func (w *nature) End([2]uint32, uint64)           {}
+
 func (w *nature) label() qnet.BellLabel {
 	if len(w.labels) == 0 {
 		return qnet.PhiPlus

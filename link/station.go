@@ -35,8 +35,13 @@ type Heralder interface {
 	Armed(side int, lane uint32) (from qnet.Time, ok bool)
 	// OnArm makes f be called when a lane of one side was armed.
 	OnArm(f func(side int, lane uint32))
+	// Begin tells that a lane of either side attempts from cycle first until cycle
+	// last, its next success, in place of what it attempted before.
+	Begin(lanes [2]uint32, first, last uint64)
+	// End tells that they attempt no more from the given cycle on.
+	End(lanes [2]uint32, cycle uint64)
 	// Herald makes one attempt succeed: the armed qubits of both lanes become a
-	// pair, emitted in the given cycle, or nothing happens.
+	// pair, emitted in the given cycle, and attempt no more, or nothing happens.
 	Herald(lanes [2]uint32, cycle uint64) (qnet.BellLabel, bool)
 	// HeraldBulk does so for attempts in the given cycles on qubits that are
 	// measured at once, fills in the labels and returns how many it did.
@@ -401,7 +406,7 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 		sd.open = slices.Delete(sd.open, slices.Index(sd.open, w), slices.Index(sd.open, w)+1)
 	}
 	start := max(a.first, b.first, s.cfg.Cycles.From(armed), s.current())
-	m.cycle = start + s.her.Attempts(s.rng) - 1
+	m.attempt(start)
 	if !a.bulk {
 		m.fire = m.succeed
 		s.schedule(m)
@@ -413,6 +418,15 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 	m.batch = c.batch
 	m.batch.add(m)
 }
+
+// attempt draws the next success of a match that attempts from the given cycle
+// on.
+func (m *match) attempt(from uint64) {
+	m.cycle = from + m.s.her.Attempts(m.s.rng) - 1
+	m.s.her.Begin(m.lanes(), from, m.cycle)
+}
+
+func (m *match) lanes() [2]uint32 { return [2]uint32{m.w[0].lane, m.w[1].lane} }
 
 // current returns the first cycle whose photons have not passed the station.
 func (s *Station) current() uint64 { return s.cfg.Cycles.From(s.loop.Now().Add(-s.cfg.Delay)) }
@@ -436,6 +450,7 @@ func (s *Station) schedule(m *match) {
 // memory: the next match starts with the current cycle, as each does.
 func (s *Station) unmatch(m *match) {
 	m.timer.Stop()
+	s.her.End(m.lanes(), s.current())
 	for i, w := range m.w {
 		w.match = nil
 		if m.batch != nil {
@@ -482,8 +497,7 @@ func (s *Station) send(side int, m wire.Message) {
 // succeed is the success of a match.
 func (m *match) succeed() {
 	s := m.s
-	lanes := [2]uint32{m.w[0].lane, m.w[1].lane}
-	label, ok := s.her.Herald(lanes, m.cycle)
+	label, ok := s.her.Herald(m.lanes(), m.cycle)
 	if !ok { // a node took its qubit back; its GEN is on the way
 		s.unmatch(m)
 		s.matchOpen()

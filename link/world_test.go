@@ -23,7 +23,9 @@ type worldConfig struct {
 	lanes       int     // 1 unless given
 	length      float64 // metres
 	spec        physical.Spec
+	dephasing   float64 // of a storage qubit by an attempt
 	hazards     control.LinkConfig
+	device      func(physical.Device) physical.Device // wraps that of each end, if given
 }
 
 // world is two nodes with a link between them, over the fabric, in virtual time.
@@ -59,7 +61,8 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		fc.Nodes = append(fc.Nodes, fabric.NodeConfig{ID: id, Name: names[id], Spec: sp})
 	}
 	model := herald.Ideal{Probability: cfg.probability, Fidelity: cfg.fidelity, PeriodNS: cfg.period}
-	fc.Links = []fabric.LinkConfig{{ID: theLink, A: alice, B: bob, LanesA: cfg.lanes, LanesB: cfg.lanes, Model: model, Length: cfg.length}}
+	fc.Links = []fabric.LinkConfig{{ID: theLink, A: alice, B: bob, LanesA: cfg.lanes, LanesB: cfg.lanes, Model: model, Length: cfg.length,
+		DephasingA: cfg.dephasing, DephasingB: cfg.dephasing}}
 	var err error
 	if w.fabric, err = fabric.New(fc, loop, nil); err != nil {
 		t.Fatal(err)
@@ -70,7 +73,11 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		w.fabric.Link(theLink), w.net.Endpoint(station, nil), loop, nil)
 	for side := range w.ends {
 		id := alice + qnet.NodeID(side)
-		e := &end{w: w, side: side, dev: w.fabric.Device(id), requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
+		dev := w.fabric.Device(id)
+		if cfg.device != nil {
+			dev = cfg.device(dev)
+		}
+		e := &end{w: w, side: side, dev: dev, requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
 		e.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
 			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Probability: cfg.probability, Fidelity: cfg.fidelity}}},

@@ -47,12 +47,14 @@ func (b bell) stored(dephase, depol float64) bell {
 }
 
 // measuredBSM returns the state after the errors of a node's Bell-state
-// measurement: a depolarising gate and two read-outs, each of which may flip
-// one bit of the outcome.
+// measurement: two gates and two read-outs, each of which may flip one bit of
+// the outcome.
 func (b bell) measuredBSM(n physical.Noise) bell {
 	return b.depolarised(n.Gate2Depolarising).
-		flipped(qnet.PhiMinus, n.ReadoutError).
-		flipped(qnet.PsiPlus, n.ReadoutError)
+		flipped(qnet.PhiMinus, n.Gate2Dephasing).
+		flipped(qnet.PhiMinus, n.Gate1Depolarising/2).
+		flipped(qnet.PhiMinus, n.ReadoutError.Mean()).
+		flipped(qnet.PsiPlus, n.ReadoutError.Mean())
 }
 
 // exponents returns what storing a qubit for d in a node's memory amounts to.

@@ -123,7 +123,7 @@ func spec(s *scenario.Scenario, i int) *physical.Spec {
 		Storage: n.Storage, Lanes: make(map[physical.LinkID]int),
 		Init: h.Init, Gate1: h.Gate1, Gate2: h.Gate2, Readout: h.Readout,
 		T1: h.T1, T2: h.T2,
-		Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, ReadoutError: h.ReadoutError},
+		Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(h.ReadoutError)}},
 	}
 	if h.Depolarising > 0 {
 		sp.Depolarise = 1 / h.Depolarising
@@ -156,7 +156,7 @@ func (p *Plan) FabricConfig(faults ...scenario.Fault) (fabric.Config, error) {
 			d.Depolarise = 1 / h.Depolarising
 		}
 		cfg.Nodes = append(cfg.Nodes, fabric.NodeConfig{ID: p.ids[n.Name], Name: n.Name, Spec: *sp, Communication: d, Storage: d,
-			Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, ReadoutError: h.ReadoutError}})
+			Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(h.ReadoutError)}}})
 	}
 	for i := range s.Links {
 		k := &s.Links[i]

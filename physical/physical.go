@@ -49,8 +49,10 @@ const (
 	_ OpKind = iota
 	// OpAlloc takes a free storage qubit and initialises it to |0⟩.
 	OpAlloc
-	// OpArm takes the communication qubit of Link and Lane, initialises it and
-	// leaves it to the link's station, which may entangle it from Result.At on.
+	// OpArm takes the communication qubit of Link and Lane, or one of those that
+	// the lanes share, initialises it and leaves it to the link's station, which
+	// may entangle it from Result.At on. While none is free it fails with
+	// qnet.ErrNoMemory.
 	OpArm
 	// OpFree gives qubit A back, armed or not. It takes no time.
 	OpFree
@@ -62,6 +64,9 @@ const (
 	// OpBSM measures A and B in the Bell basis by CNOT(A,B), H(A) and two
 	// simultaneous read-outs, and frees both; the outcome is Result.Label.
 	OpBSM
+	// OpPrepare takes the communication qubit of Link and Lane as OpArm does, but
+	// for the node itself: it initialises it to |0⟩.
+	OpPrepare
 )
 
 // Gate is a unitary of one or two qubits.
@@ -111,15 +116,15 @@ type Op struct {
 	A, B  Qubit      // operands
 	Angle float64    // radians, for the rotations
 	Basis qnet.Basis // OpMeasure
-	Link  LinkID     // OpArm
-	Lane  uint32     // OpArm
+	Link  LinkID     // OpArm, OpPrepare
+	Lane  uint32     // OpArm, OpPrepare
 }
 
 // Result answers an operation.
 type Result struct {
-	Err   error          // nil, or carries one of qnet.ErrBadQubit, ErrNoMemory, ErrBusy, ErrTooLarge, ErrUnavail, ErrRestarted, ErrMoved, ErrInvalid
+	Err   error          // nil, or carries one of qnet.ErrBadQubit, ErrNoMemory, ErrBusy, ErrTooLarge, ErrUnavail, ErrUnsupported, ErrRestarted, ErrMoved, ErrInvalid
 	At    qnet.Time      // when the operation took effect, in fabric time
-	Qubit Qubit          // OpAlloc, OpArm
+	Qubit Qubit          // OpAlloc, OpArm, OpPrepare
 	Bit   uint8          // OpMeasure
 	Label qnet.BellLabel // OpBSM
 }
@@ -134,7 +139,9 @@ type Device interface {
 	Now() qnet.Time
 	// Watch makes f be called whenever the communication qubit of a lane has
 	// become free, whoever freed it, and for every lane when the hardware was
-	// restarted. It is called once, before the loop runs.
+	// restarted. Of lanes that share their qubits all that are free are told, the
+	// one that was freed last, so that they take turns; and none any more once
+	// the qubit has been taken. It is called once, before the loop runs.
 	Watch(f func(link LinkID, lane uint32))
 	// Do executes op and calls done with the result. done may be nil.
 	Do(op Op, done func(Result))
@@ -168,33 +175,119 @@ type Outcomes struct {
 
 // Spec is what the hardware of a node can do and how long it takes. It holds no
 // noise that a protocol could not know from its data sheet.
+//
+// A device has communication qubits, which its links entangle, and storage
+// qubits, which only the device itself reaches.
 type Spec struct {
 	Storage int            // storage qubits
-	Lanes   map[LinkID]int // communication qubits per link
-	Init    time.Duration  // initialise a qubit
-	Gate1   time.Duration  // gate of one qubit
-	Gate2   time.Duration  // gate of two qubits
-	Readout time.Duration  // read one qubit out
-	T1, T2  float64        // seconds; 0 stands for none (no such decay)
+	Lanes   map[LinkID]int // lanes per link, each for a communication qubit
+	// Communication is the number of communication qubits that all lanes share; a
+	// lane takes one when it is armed, until it is freed. 0: every lane has its
+	// own.
+	Communication int
+	// Init to Depolarise are those of the communication qubits, and of the storage
+	// qubits unless they have a Memory.
+	Init    time.Duration // initialise a qubit
+	Gate1   time.Duration // gate of one qubit
+	Gate2   time.Duration // gate of two qubits, of either kind
+	Readout time.Duration // read one qubit out
+	T1, T2  float64       // seconds; 0 stands for none (no such decay)
 	// Depolarise is the rate, in 1/s, at which a stored qubit depolarises.
 	Depolarise float64
-	Noise      Noise // as characterised
+	Noise      Noise    // as characterised
+	Memory     *Memory  // how storage qubits differ; nil: not at all
+	Coupling   Coupling // which pairs of qubits can interact
+	// Serial says that the device does one operation at a time: operations on any
+	// of its qubits queue, and attempts pause meanwhile.
+	Serial bool
+	// AttemptDephasing is, by link, the probability that one attempt on one of its
+	// lanes flips the phase of a storage qubit, from 0 to below ½: N attempts
+	// leave the fraction (1−2p)^N of a stored coherence, so that a qubit is to be
+	// discarded after ln c / ln(1−2p) attempts if it must keep the fraction c.
+	// Links that are not in it have none.
+	AttemptDephasing map[LinkID]float64
 }
 
-// Noise is the imperfection of a device's operations.
+// Memory is what a storage qubit takes and endures.
+type Memory struct {
+	Init       time.Duration // initialise it
+	Gate1      time.Duration // gate of it alone
+	Readout    time.Duration // read it out
+	T1, T2     float64       // seconds; 0 stands for none
+	Depolarise float64       // 1/s
+	// Indirect says that a storage qubit is reached through a communication qubit
+	// only, as a nuclear spin through its electron: initialising it occupies a
+	// communication qubit that is free, and it can not be read out, but swapped
+	// into a communication qubit that can.
+	Indirect bool
+}
+
+// Coupling says which two qubits of a device can interact, in a gate or a
+// Bell-state measurement.
+type Coupling uint8
+
+// The couplings.
+const (
+	CouplingAll  Coupling = iota // any two
+	CouplingStar                 // a communication qubit and a storage qubit
+	CouplingEnd                  // one past the last coupling
+)
+
+// String names the coupling.
+func (c Coupling) String() string {
+	switch c {
+	case CouplingAll:
+		return "all"
+	case CouplingStar:
+		return "star"
+	}
+	return fmt.Sprintf("Coupling(%d)", uint8(c))
+}
+
+// Noise is the imperfection of a device's operations, all of them numbers from 0
+// to 1. The zero value has none.
 type Noise struct {
 	// Gate2Depolarising is q in ρ → (1−q)ρ + q·I/4 after each two-qubit gate.
 	Gate2Depolarising float64
-	// ReadoutError is the probability that a read-out bit is wrong.
-	ReadoutError float64
+	// Gate2Dephasing is the probability of a phase flip of either qubit, each on
+	// its own, after each two-qubit gate.
+	Gate2Dephasing float64
+	// QubitNoise is that of the communication qubits, and of the storage qubits
+	// unless they have a Memory in the Spec.
+	QubitNoise
+	Memory QubitNoise // of storage qubits that have a Memory in the Spec
 }
 
-// BSMTime returns the duration of a Bell-state measurement: a two-qubit gate, a
-// Hadamard gate and two simultaneous read-outs.
+// QubitNoise is the imperfection of operations on one qubit.
+type QubitNoise struct {
+	// InitDepolarising is q in (1−q)|0⟩⟨0| + q·I/2 for a qubit that was
+	// initialised. It is of no account for a qubit that is armed: what attempts
+	// start from is in the state that the link heralds.
+	InitDepolarising float64
+	// Gate1Depolarising is q in ρ → (1−q)ρ + q·I/2 after each gate of one qubit,
+	// and after the rotation before a read-out in another basis than Z.
+	Gate1Depolarising float64
+	ReadoutError      ReadoutError
+}
+
+// ReadoutError has, by the bit that is true, the probability that the other one
+// is read.
+type ReadoutError [2]float64
+
+// SymmetricReadout returns a read-out that is wrong with probability e, whatever
+// is true.
+func SymmetricReadout(e float64) ReadoutError { return ReadoutError{e, e} }
+
+// Mean returns the probability of a wrong bit when both are equally likely, as in
+// a Bell-state measurement that joins two pairs.
+func (r ReadoutError) Mean() float64 { return (r[0] + r[1]) / 2 }
+
+// BSMTime returns the duration of a Bell-state measurement of two communication
+// qubits: a two-qubit gate, a Hadamard gate and two simultaneous read-outs.
 func (s *Spec) BSMTime() time.Duration { return s.Gate2 + s.Gate1 + s.Readout }
 
-// MeasureTime returns the duration of a measurement: the read-out and, unless
-// the basis is Z, the rotation before it.
+// MeasureTime returns the duration of a measurement of a communication qubit: the
+// read-out and, unless the basis is Z, the rotation before it.
 func (s *Spec) MeasureTime(b qnet.Basis) time.Duration {
 	if b == qnet.BasisZ {
 		return s.Readout

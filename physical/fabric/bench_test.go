@@ -22,12 +22,28 @@ type rig struct {
 	gotA, gotB, gotB2, gotC, done func(physical.Result)
 }
 
-func newRig(t testing.TB) *rig {
-	c := chain(1, 0)
+func newRig(t testing.TB) *rig { return newRigOf(t, chain(1, 0)) }
+
+// limited is a chain with all limits that leave bob two communication qubits, and
+// noise of every kind.
+func limited() fabric.Config {
+	c := chain(1, 1)
+	for i := range c.Nodes {
+		s := &c.Nodes[i].Spec
+		s.Communication, s.Serial = 2, true
+		s.Memory = &physical.Memory{Init: 310 * time.Microsecond, Gate1: 20 * time.Microsecond, Readout: 40 * time.Microsecond}
+	}
+	for i := range c.Links {
+		c.Links[i].DephasingA, c.Links[i].DephasingB = 0.0026, 0.0026
+	}
+	return c
+}
+
+func newRigOf(t testing.TB, c fabric.Config) *rig {
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
 		n.Communication = state.Decay{T2: 1}
-		n.Noise = physical.Noise{Gate2Depolarising: 0.005, ReadoutError: 0.002}
+		n.Noise = physical.Noise{Gate2Depolarising: 0.005, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(0.002)}}
 	}
 	for i := range c.Links {
 		m, err := herald.FitDoubleClick(2.18e-4, 0.94, 1200)
@@ -60,9 +76,11 @@ func (r *rig) swap() {
 	r.drain()
 	for link := physical.LinkID(1); link <= 2; link++ {
 		k := r.Link(link)
-		from, _ := k.Armed(0, 0)
-		c := k.CycleAt(from)
+		fromA, _ := k.Armed(0, 0)
+		fromB, _ := k.Armed(1, 0)
+		c := k.CycleAt(max(fromA, fromB))
 		_ = r.loop.RunUntil(k.CycleInstant(c).Add(k.HalfDelay()))
+		k.Begin(r.lanes, c, c)
 		if _, ok := k.Herald(r.lanes, c); !ok {
 			r.t.Fatal("no herald")
 		}
@@ -73,16 +91,50 @@ func (r *rig) swap() {
 	r.drain()
 }
 
-// The hot path allocates nothing.
+// store makes a pair and moves alice's half to a storage qubit and back.
+func (r *rig) store() {
+	r.alice.Do(physical.Op{Kind: physical.OpArm, Link: 1}, r.gotA)
+	r.bob.Do(physical.Op{Kind: physical.OpArm, Link: 1}, r.gotB)
+	r.alice.Do(physical.Op{Kind: physical.OpAlloc}, r.gotC)
+	r.drain()
+	k := r.Link(1)
+	from, _ := k.Armed(0, 0)
+	c := k.CycleAt(max(from, r.loop.Now()))
+	k.Begin(r.lanes, c, c+100)
+	_ = r.loop.RunUntil(k.CycleInstant(c + 100).Add(k.HalfDelay()))
+	if _, ok := k.Herald(r.lanes, c+100); !ok {
+		r.t.Fatal("no herald")
+	}
+	for range 2 {
+		r.alice.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: r.qa, B: r.qc}, r.done)
+		r.alice.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: r.qc, B: r.qa}, r.done)
+		r.alice.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateH, A: r.qc}, r.done)
+	}
+	r.alice.Do(physical.Op{Kind: physical.OpMeasure, A: r.qa, Basis: qnet.BasisX, Free: true}, r.done)
+	r.alice.Do(physical.Op{Kind: physical.OpMeasure, A: r.qc, Free: true}, r.done)
+	r.bob.Do(physical.Op{Kind: physical.OpMeasure, A: r.qb, Basis: qnet.BasisX, Free: true}, r.done)
+	r.drain()
+}
+
+// The hot path allocates nothing, whatever the hardware.
 func TestHotPathDoesNotAllocate(t *testing.T) {
-	r := newRig(t)
-	for range 10 {
-		r.swap()
+	l := newRigOf(t, limited())
+	for _, c := range []struct {
+		name string
+		r    *rig
+		run  func()
+	}{{"swap", newRig(t), nil}, {"limited swap", l, nil}, {"store", l, l.store}} {
+		if c.run == nil {
+			c.run = c.r.swap
+		}
+		for range 10 {
+			c.run()
+		}
+		if n := testing.AllocsPerRun(1000, c.run); n != 0 {
+			t.Errorf("%s: %v allocations, want none", c.name, n)
+		}
+		c.r.empty()
 	}
-	if n := testing.AllocsPerRun(1000, r.swap); n != 0 {
-		t.Errorf("%v allocations for two pairs and a swap, want none", n)
-	}
-	r.empty()
 
 	b := newBulkRig(t)
 	for range 10 {
@@ -93,14 +145,42 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkSwap makes two pairs one by one, swaps and measures both ends: nine
+// BenchmarkSwap makes two pairs one by one, swaps and measures both ends: seven
 // operations and two heralds.
 func BenchmarkSwap(b *testing.B) {
-	r := newRig(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.swap()
+	for _, c := range []struct {
+		name   string
+		config fabric.Config
+	}{{"unlimited", chain(1, 0)}, {"limited", limited()}} {
+		b.Run(c.name, func(b *testing.B) {
+			r := newRigOf(b, c.config)
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				r.swap()
+				n += 7
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "ops/s")
+		})
 	}
+}
+
+// BenchmarkGates has two nodes turn a pair of theirs by Pauli gates, awaiting all
+// results of eight before the next.
+func BenchmarkGates(b *testing.B) {
+	r := newRig(b)
+	r.qa, r.qb, _, _ = r.pair(1, 0)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		for range 4 {
+			r.alice.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: r.qa}, r.done)
+			r.bob.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateZ, A: r.qb}, r.done)
+		}
+		r.drain()
+		n += 8
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "ops/s")
 }
 
 // bulkRig measures pairs directly.
@@ -119,7 +199,7 @@ func newBulkRig(t testing.TB) *bulkRig {
 		s := &c.Nodes[i].Spec
 		s.Init, s.Gate1, s.Gate2, s.Readout = 0, 0, 0, 0
 		c.Nodes[i].Communication = state.Decay{T2: 1}
-		c.Nodes[i].Noise.ReadoutError = 0.002
+		c.Nodes[i].Noise.ReadoutError = physical.SymmetricReadout(0.002)
 	}
 	c.Links[0].Model = herald.DoubleClick{EtaA: 0.5, EtaB: 0.5, Visibility: 0.9, PeriodNS: 1000}
 	r := &bulkRig{lab: newLab(t, c), cycles: make([]uint64, 500), labels: make([]qnet.BellLabel, 500)}

@@ -88,7 +88,7 @@ func scaled(d state.Decay, t time.Duration) state.Decay {
 	if s == 0 {
 		return state.Decay{}
 	}
-	return state.Decay{T1: d.T1 / s, T2: d.T2 / s, Depolarise: d.Depolarise * s}
+	return state.Decay{T1: d.T1 / s, T2: d.T2 / s, Depolarise: d.Depolarise * s, Stretch: d.Stretch}
 }
 
 // joint returns the table for both ends.
@@ -105,7 +105,7 @@ func (l *Link) joint(a, b *bulk) ([][3]uint64, error) {
 				if err != nil {
 					return nil, err
 				}
-				p := outcomes(rho, ba, bb, da.cfg.Noise.ReadoutError, db.cfg.Noise.ReadoutError)
+				p := outcomes(rho, [2]qnet.Basis{ba, bb}, [2]*physical.QubitNoise{&da.communicationKind.noise, &db.communicationKind.noise})
 				table = append(table, [3]uint64(qnet.NewChoice(p[0], p[0]+p[1], p[0]+p[1]+p[2])))
 			}
 		}
@@ -115,20 +115,24 @@ func (l *Link) joint(a, b *bulk) ([][3]uint64, error) {
 }
 
 // outcomes returns the probabilities of the outcomes 00, 01, 10 and 11 when the
-// two qubits of rho are measured in the bases a and b and each bit is flipped
-// with the probability ea or eb.
-func outcomes(rho []complex128, a, b qnet.Basis, ea, eb float64) (p [4]float64) {
+// two qubits of rho are measured in the given bases, with noise of the rotation
+// and of the read-out.
+func outcomes(rho []complex128, bases [2]qnet.Basis, noise [2]*physical.QubitNoise) (p [4]float64) {
 	var effects [2][2][4]complex128 // end, bit
-	for end, x := range [2]struct {
-		basis qnet.Basis
-		err   float64
-	}{{a, ea}, {b, eb}} {
-		nx, ny, nz := x.basis.Axis()
+	for end, basis := range bases {
+		// A bit is read by the operator (weight·I + contrast·n·σ)/2.
+		read := noise[end].ReadoutError
+		contrast := 1 - read[0] - read[1]
+		if basis != qnet.BasisZ {
+			contrast *= 1 - noise[end].Gate1Depolarising
+		}
+		nx, ny, nz := basis.Axis()
 		for bit, sign := range [2]float64{1, -1} {
-			sign *= 1 - 2*x.err
+			weight := 1 + sign*(read[1]-read[0])
+			sign *= contrast
 			effects[end][bit] = [4]complex128{
-				complex((1+sign*nz)/2, 0), complex(sign*nx/2, -sign*ny/2),
-				complex(sign*nx/2, sign*ny/2), complex((1-sign*nz)/2, 0),
+				complex((weight+sign*nz)/2, 0), complex(sign*nx/2, -sign*ny/2),
+				complex(sign*nx/2, sign*ny/2), complex((weight-sign*nz)/2, 0),
 			}
 		}
 	}
@@ -150,7 +154,8 @@ func outcomes(rho []complex128, a, b qnet.Basis, ea, eb float64) (p [4]float64) 
 // number of cycles done, which is less than given when a lane is not armed for
 // it, or not initialised at a cycle, or when a cycle is still to come. After each
 // pair a qubit is busy until it has been measured (in the slowest of its bases)
-// and initialised anew, see Armed.
+// and initialised anew, see Armed. What a lane attempts meanwhile is for
+// Begin to say.
 func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) (n int) {
 	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
 	if a == nil || b == nil || a.status != statusBulk || b.status != statusBulk || len(cycles) == 0 || len(labels) < len(cycles) {

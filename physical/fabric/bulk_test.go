@@ -79,10 +79,10 @@ func hardware() (c fabric.Config, srcA, srcB physical.BasisSource) {
 	c = chain(1, 0)
 	c.Links[0].Model = herald.DoubleClick{EtaA: 0.3, EtaB: 0.6, Visibility: 0.8, DarkCount: 0.03, PeriodNS: 1234.5}
 	c.Links[0].Length = 50e3
-	c.Nodes[0].Communication = state.Decay{T1: 2e-3, T2: 1e-3}
-	c.Nodes[1].Communication = state.Decay{T2: 2e-3, Depolarise: 200}
-	c.Nodes[0].Noise.ReadoutError = 0.15
-	c.Nodes[1].Noise.ReadoutError = 0.01
+	c.Nodes[0].Communication = state.Decay{T1: 5e-3, T2: 3e-3}
+	c.Nodes[1].Communication = state.Decay{T2: 4e-3, Depolarise: 100, Stretch: 1.5}
+	c.Nodes[0].Noise.QubitNoise = physical.QubitNoise{Gate1Depolarising: 0.4, ReadoutError: physical.ReadoutError{0.15, 0.03}}
+	c.Nodes[1].Noise.QubitNoise = physical.QubitNoise{Gate1Depolarising: 0.3, ReadoutError: physical.ReadoutError{0.01, 0.1}}
 	c.Nodes[1].Spec.Readout = 100 * time.Microsecond
 	srcA = physical.BasisSource{Bases: []qnet.Basis{qnet.BasisZ, qnet.BasisX, {Theta: 0.7, Phi: 0.3}}, Weights: []float64{1, 2, 1}}
 	srcB = physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ, {Theta: 2, Phi: 4}}}
@@ -121,6 +121,9 @@ func expected(c fabric.Config, srcA, srcB physical.BasisSource) (p [kinds]float6
 						t += n.Spec.Gate1.Seconds()
 					}
 					w.Decay(end, densetest.Decay(n.Communication), t)
+					if basis != qnet.BasisZ {
+						w.Depolarise(n.Noise.Gate1Depolarising, end)
+					}
 				}
 				for a := range uint8(2) {
 					for b := range uint8(2) {
@@ -129,7 +132,7 @@ func expected(c fabric.Config, srcA, srcB physical.BasisSource) (p [kinds]float6
 						for ra := range uint8(2) {
 							for rb := range uint8(2) {
 								p[kind(h.Label, uint8(i), uint8(j), ra, rb)] += q *
-									densetest.Readout(c.Nodes[0].Noise.ReadoutError, ra == a) * densetest.Readout(c.Nodes[1].Noise.ReadoutError, rb == b)
+									densetest.Readout(c.Nodes[0].Noise.ReadoutError[a], ra == a) * densetest.Readout(c.Nodes[1].Noise.ReadoutError[b], rb == b)
 							}
 						}
 					}

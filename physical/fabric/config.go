@@ -34,13 +34,13 @@ type Config struct {
 type NodeConfig struct {
 	ID   qnet.NodeID
 	Name string // of the node, for diagnostics and its random stream
-	// Spec is given to protocols as it is. Its counts and durations are true. Its
-	// coherence times and noise are not used here, so that a fault can be
-	// injected that nobody was told of.
+	// Spec is given to protocols as it is. Its counts, durations and limits are
+	// true. Its coherence times, noise and dephasing by attempts are not used
+	// here, so that a fault can be injected that nobody was told of.
 	Spec physical.Spec
 	// Communication and Storage say how stored states decay, by kind of qubit.
 	Communication, Storage state.Decay
-	// Noise is that of the operations.
+	// Noise is that of the operations; its Memory counts if Spec has a Memory.
 	Noise physical.Noise
 }
 
@@ -54,6 +54,9 @@ type LinkConfig struct {
 	Model          herald.Model
 	Length         float64 // metres of fibre between A and B
 	Speed          float64 // of light in it, m/s; 0 stands for qnet.FibreSpeed
+	// DephasingA and DephasingB are the probabilities, from 0 to below ½, that an
+	// attempt flips the phase of a storage qubit at either end.
+	DephasingA, DephasingB float64
 }
 
 const (
@@ -121,10 +124,23 @@ func (n *NodeConfig) validate() error {
 	if s.Storage < 0 || s.Storage > maxQubits {
 		return qnet.Errorf(qnet.ErrInvalid, "fabric: node %q: %d storage qubits: want from 0 to %d", n.Name, s.Storage, maxQubits)
 	}
+	if s.Communication < 0 || s.Communication > maxQubits {
+		return qnet.Errorf(qnet.ErrInvalid, "fabric: node %q: %d communication qubits for all links: want from 0 to %d", n.Name, s.Communication, maxQubits)
+	}
+	if s.Coupling >= physical.CouplingEnd {
+		return qnet.Errorf(qnet.ErrInvalid, "fabric: node %q: there is no coupling %v", n.Name, s.Coupling)
+	}
+	memory := s.Memory
+	if memory == nil {
+		memory = new(physical.Memory)
+	}
 	for _, d := range [...]struct {
 		name string
 		d    time.Duration
-	}{{"initialisation", s.Init}, {"single-qubit gate", s.Gate1}, {"two-qubit gate", s.Gate2}, {"read-out", s.Readout}} {
+	}{
+		{"initialisation", s.Init}, {"single-qubit gate", s.Gate1}, {"two-qubit gate", s.Gate2}, {"read-out", s.Readout},
+		{"storage initialisation", memory.Init}, {"storage gate", memory.Gate1}, {"storage read-out", memory.Readout},
+	} {
 		if d.d < 0 || d.d > maxDuration {
 			return qnet.Errorf(qnet.ErrInvalid, "fabric: node %q: %s takes %v: want from 0 to %v", n.Name, d.name, d.d, maxDuration)
 		}
@@ -132,7 +148,13 @@ func (n *NodeConfig) validate() error {
 	for _, p := range [...]struct {
 		name string
 		p    float64
-	}{{"two-qubit gate depolarising", n.Noise.Gate2Depolarising}, {"read-out error", n.Noise.ReadoutError}} {
+	}{
+		{"two-qubit gate depolarising", n.Noise.Gate2Depolarising}, {"two-qubit gate dephasing", n.Noise.Gate2Dephasing},
+		{"initialisation depolarising", n.Noise.InitDepolarising}, {"single-qubit gate depolarising", n.Noise.Gate1Depolarising},
+		{"read-out error of 0", n.Noise.ReadoutError[0]}, {"read-out error of 1", n.Noise.ReadoutError[1]},
+		{"storage initialisation depolarising", n.Noise.Memory.InitDepolarising}, {"storage gate depolarising", n.Noise.Memory.Gate1Depolarising},
+		{"storage read-out error of 0", n.Noise.Memory.ReadoutError[0]}, {"storage read-out error of 1", n.Noise.Memory.ReadoutError[1]},
+	} {
 		if !(p.p >= 0 && p.p <= 1) {
 			return qnet.Errorf(qnet.ErrInvalid, "fabric: node %q: %s is %g: want from 0 to 1", n.Name, p.name, p.p)
 		}
@@ -163,6 +185,11 @@ func (l *LinkConfig) validate(nodes map[qnet.NodeID]*NodeConfig) error {
 		}
 		if n.Spec.Lanes[l.ID] != e.lanes {
 			return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: %d communication qubits at node %q, but its hardware has %d for the link", l.ID, e.lanes, n.Name, n.Spec.Lanes[l.ID])
+		}
+	}
+	for _, p := range [...]float64{l.DephasingA, l.DephasingB} {
+		if !(p >= 0 && p < 0.5) {
+			return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: an attempt flips the phase of a storage qubit with probability %g: want at least 0 and below 0.5", l.ID, p)
 		}
 	}
 	if l.Model == nil {

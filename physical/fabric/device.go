@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -17,10 +18,16 @@ type device struct {
 	rng     *rand.Rand
 	slots   []slot // all, storage first
 	storage []slot
+	units   []unit // that all lanes share; none: each has its own
 	ends    map[physical.LinkID]*end
 	watch   func(physical.LinkID, uint32)
-	pending int    // operations that wait for their instant
-	epoch   uint32 // counts disconnections
+	busy    qnet.Time // Serial: when the last operation so far ends
+
+	communicationKind, storageKind kind
+	bsm                            [2][2]bsm // by kind of A and B, storage second
+	dephasing                      []*end    // ends whose attempts dephase storage qubits
+	pending                        int       // operations that wait for their instant
+	epoch                          uint32    // counts disconnections
 }
 
 // job is an operation, or the news that a lane is free, that waits for its
@@ -68,40 +75,56 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 		return
 	}
 	var a, other *slot
+	var via *qnet.Time // when the communication qubit that does it is free
 	var duration time.Duration
 	var err error
-	spec := &d.cfg.Spec
 	switch op.Kind {
 	case physical.OpAlloc:
-		if a, err = d.freeStorage(); err == nil {
-			f.take(a, statusHeld)
+		if a, err = d.freeStorage(); err == nil && d.storageKind.indirect {
+			via, err = d.initialiser()
 		}
-		duration = spec.Init
-	case physical.OpArm:
+		if err != nil {
+			a = nil
+			break
+		}
+		f.take(a, statusHeld)
+		duration = d.storageKind.init
+	case physical.OpArm, physical.OpPrepare:
 		if a, err = d.freeLane(op.Link, op.Lane); err == nil {
-			if b != nil {
+			switch {
+			case op.Kind == physical.OpPrepare:
+				f.take(a, statusHeld)
+			case b != nil:
 				f.take(a, statusBulk)
-			} else {
+			default:
 				f.take(a, statusArmed)
 			}
 		}
-		duration = spec.Init
+		duration = d.communicationKind.init
 	case physical.OpFree:
 		a, err = d.held(op, op.A)
 	case physical.OpGate:
-		a, other, err = d.gateOperands(op)
-		duration = spec.Gate1
-		if op.Gate.Qubits() == 2 {
-			duration = spec.Gate2
+		if a, other, err = d.gateOperands(op); err != nil {
+			break
+		}
+		duration = a.kind.gate1
+		if other != nil {
+			duration = d.cfg.Spec.Gate2
 		}
 	case physical.OpMeasure:
-		if a, err = d.usable(op, op.A); err == nil && !op.Basis.Valid() {
-			err = qnet.Errorf(qnet.ErrInvalid, "node %s: measurement of %v: basis %v has an angle that is not finite", d.cfg.Name, op.A, op.Basis)
+		if a, err = d.usable(op, op.A); err != nil {
+			break
 		}
-		duration = spec.MeasureTime(op.Basis)
+		if !op.Basis.Valid() {
+			err = qnet.Errorf(qnet.ErrInvalid, "node %s: measurement of %v: basis %v has an angle that is not finite", d.cfg.Name, op.A, op.Basis)
+		} else if a.kind.indirect {
+			err = qnet.Errorf(qnet.ErrUnsupported, "node %s: %s: %v is a storage qubit, which is read out through a communication qubit: swap it into one first", d.cfg.Name, opName(op), op.A)
+		}
+		duration = a.kind.measure(op.Basis)
 	case physical.OpBSM:
-		a, other, err = d.two(op)
-		duration = spec.BSMTime()
+		if a, other, err = d.two(op); err == nil {
+			duration = d.bsmOf(a, other).duration
+		}
 	default:
 		err = qnet.Errorf(qnet.ErrInvalid, "node %s: there is no operation of kind %d", d.cfg.Name, op.Kind)
 	}
@@ -114,7 +137,21 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 	if other != nil {
 		at = max(at, other.busy)
 	}
+	if via != nil {
+		at = max(at, *via)
+	}
+	serial := d.cfg.Spec.Serial && op.Kind != physical.OpFree
+	if serial {
+		at = max(at, d.busy)
+		d.pause(at, at.Add(duration))
+	}
 	at = at.Add(duration)
+	if serial {
+		d.busy = at
+	}
+	if via != nil {
+		*via = at
+	}
 	if op.Kind == physical.OpFree && a.pending == 0 {
 		// Nothing to wait for: the slot can be taken again in this very event.
 		f.release(a, at)
@@ -192,9 +229,7 @@ func (j *job) run() {
 		return
 	}
 	if freed != nil {
-		if freed.status == statusFree && freed.generation == generation && d.watch != nil {
-			d.watch(freed.end.link.cfg.ID, freed.lane)
-		}
+		d.tell(freed, generation)
 		return
 	}
 	d.pending--
@@ -213,14 +248,18 @@ func (j *job) run() {
 // execute lets the operation take effect at r.At and fills in the result.
 func (f *Fabric) execute(op *physical.Op, a, b *slot, bulk *bulk, r *physical.Result) {
 	d, w, qa := a.dev, &f.world, state.ID(a.index)
+	noise := &d.cfg.Noise
 	switch op.Kind {
-	case physical.OpAlloc:
-		w.Zero(qa, r.At, a.decay())
+	case physical.OpAlloc, physical.OpPrepare:
+		w.Zero(qa, r.At, a.kind.decay)
+		if q := a.kind.noise.InitDepolarising; q > 0 {
+			r.Err = w.Depolarise(qa, r.At, q)
+		}
 		r.Qubit = a.handle()
 	case physical.OpArm:
 		// The qubit has no state of its own until the station heralds.
 		r.Qubit = a.handle()
-		a.ready = r.At
+		a.ready = max(r.At, d.busy)
 		a.bulk = bulk
 		if l := a.end.link; !a.closing && l.onArm != nil {
 			l.onArm(a.end.side, a.lane)
@@ -228,22 +267,38 @@ func (f *Fabric) execute(op *physical.Op, a, b *slot, bulk *bulk, r *physical.Re
 	case physical.OpFree:
 		f.release(a, r.At)
 	case physical.OpGate:
+		f.settle(a, r.At)
 		if b == nil {
 			r.Err = w.Gate1(qa, r.At, op.Gate, op.Angle)
-		} else {
-			r.Err = w.Gate2(qa, state.ID(b.index), r.At, op.Gate, d.cfg.Noise.Gate2Depolarising)
+			if q := a.kind.noise.Gate1Depolarising; q > 0 && r.Err == nil {
+				r.Err = w.Depolarise(qa, r.At, q)
+			}
+			break
+		}
+		f.settle(b, r.At)
+		qb := state.ID(b.index)
+		r.Err = w.Gate2(qa, qb, r.At, op.Gate, noise.Gate2Depolarising)
+		if p := noise.Gate2Dephasing; p > 0 && r.Err == nil {
+			r.Err = errors.Join(w.Dephase(qa, r.At, p), w.Dephase(qb, r.At, p))
 		}
 	case physical.OpMeasure:
-		r.Bit, r.Err = w.Measure(qa, r.At, op.Basis, d.rng)
-		if e := d.cfg.Noise.ReadoutError; e > 0 && d.rng.Float64() < e {
+		f.settle(a, r.At)
+		if q := a.kind.noise.Gate1Depolarising; q > 0 && op.Basis != qnet.BasisZ {
+			r.Err = w.Depolarise(qa, r.At, q) // in whatever basis
+		}
+		if r.Err == nil {
+			r.Bit, r.Err = w.Measure(qa, r.At, op.Basis, d.rng)
+		}
+		if e := a.kind.noise.ReadoutError[r.Bit]; e > 0 && d.rng.Float64() < e {
 			r.Bit ^= 1
 		}
 		if op.Free {
 			f.finish(a, r)
 		}
 	case physical.OpBSM:
-		n := &d.cfg.Noise
-		r.Label, r.Err = w.BSM(qa, state.ID(b.index), r.At, n.Gate2Depolarising, n.ReadoutError, d.rng)
+		f.settle(a, r.At)
+		f.settle(b, r.At)
+		r.Label, r.Err = w.BellMeasure(qa, state.ID(b.index), r.At, &d.bsmOf(a, b).noise, d.rng)
 		f.finish(a, r)
 		f.finish(b, r)
 	}
@@ -283,6 +338,28 @@ func (f *Fabric) finish(s *slot, r *physical.Result) {
 	f.release(s, r.At)
 }
 
+// bsmOf returns the Bell-state measurement of two qubits.
+func (d *device) bsmOf(a, b *slot) *bsm {
+	i, j := 0, 0
+	if a.end == nil {
+		i = 1
+	}
+	if b.end == nil {
+		j = 1
+	}
+	return &d.bsm[i][j]
+}
+
+// pause has all lanes that attempt make no attempts from one instant to another,
+// in which a serial device does something else.
+func (d *device) pause(from, to qnet.Time) {
+	for i := range d.slots[len(d.storage):] {
+		if s := &d.slots[len(d.storage)+i]; s.isArmed() {
+			s.pause(from, to)
+		}
+	}
+}
+
 // freeStorage returns the free storage qubit that can be used first.
 func (d *device) freeStorage() (*slot, error) {
 	now := d.f.loop.Now()
@@ -305,7 +382,8 @@ func (d *device) freeStorage() (*slot, error) {
 	return best, nil
 }
 
-// freeLane returns the communication qubit of a lane if it is free.
+// freeLane returns the communication qubit of a lane if it is free. Of those that
+// are shared the lane gets the one that can be used first.
 func (d *device) freeLane(link physical.LinkID, lane uint32) (*slot, error) {
 	e := d.ends[link]
 	if e == nil {
@@ -317,6 +395,13 @@ func (d *device) freeLane(link physical.LinkID, lane uint32) (*slot, error) {
 	s := &e.slots[lane]
 	if s.status != statusFree {
 		return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s: the communication qubit of link %d lane %d (of %d) is in use: free or measure it first", d.cfg.Name, link, lane, len(e.slots))
+	}
+	if len(d.units) > 0 {
+		u := d.idle()
+		if u == nil {
+			return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s: link %d lane %d has no communication qubit: all %d are in use by %s: free or measure one first", d.cfg.Name, link, lane, len(d.units), d.users())
+		}
+		s.claim(u)
 	}
 	return s, nil
 }
@@ -369,6 +454,12 @@ func (d *device) two(op physical.Op) (a, b *slot, err error) {
 	if a == b {
 		return a, nil, qnet.Errorf(qnet.ErrInvalid, "node %s: %s of %v with itself: two different qubits are needed", d.cfg.Name, opName(op), op.A)
 	}
+	if err = d.couple(op, a, b); err != nil {
+		if b.busy > a.busy {
+			a = b
+		}
+		return a, nil, err
+	}
 	return a, b, nil
 }
 
@@ -401,6 +492,8 @@ func opName(op physical.Op) string {
 		return "measure"
 	case physical.OpBSM:
 		return "bsm"
+	case physical.OpPrepare:
+		return "prepare"
 	}
 	return "operation"
 }

@@ -227,14 +227,18 @@ func TestBadOperations(t *testing.T) {
 // The engines' limit is an error that leaves the qubits usable.
 func TestTooLarge(t *testing.T) {
 	n := state.MaxQubits + 1
-	l := newLab(t, chain(1, n))
+	l := newLab(t, chain(1, n+2))
 	var qs []physical.Qubit
-	for range n {
+	for range n + 2 {
 		qs = append(qs, l.alloc(alice))
 	}
 	l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateH, A: qs[0]})
 	for i := 1; i < n-1; i++ {
 		l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: qs[0], B: qs[i]})
+	}
+	l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateH, A: qs[n-1]})
+	for _, q := range qs[n:] { // the measurement takes two away
+		l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: qs[n-1], B: q})
 	}
 	wantErr(t, l.do(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: qs[0], B: qs[n-1]}).Err, qnet.ErrTooLarge, "node alice: gate CNOT: ")
 	wantErr(t, l.do(alice, physical.Op{Kind: physical.OpBSM, A: qs[0], B: qs[n-1]}).Err, qnet.ErrTooLarge, "node alice: bsm: ")

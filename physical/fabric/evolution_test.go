@@ -50,8 +50,8 @@ func TestDecoherenceStartsAtEmission(t *testing.T) {
 func TestReadoutError(t *testing.T) {
 	const n, e = 20_000, 0.05
 	c := chain(1, 1)
-	c.Nodes[0].Noise.ReadoutError = e
-	c.Nodes[0].Spec.Noise.ReadoutError = 0.3
+	c.Nodes[0].Noise.ReadoutError = physical.SymmetricReadout(e)
+	c.Nodes[0].Spec.Noise.ReadoutError = physical.SymmetricReadout(0.3)
 	l := newLab(t, c)
 	wrong := 0.0
 	for range n {
@@ -121,7 +121,7 @@ func randomSequence(t *testing.T, seed uint64, early time.Duration) {
 	bsmErr := maybe(0.1)
 	measures := bsmErr == 0
 	for i := range c.Nodes {
-		c.Nodes[i].Noise.ReadoutError = bsmErr
+		c.Nodes[i].Noise.ReadoutError = physical.SymmetricReadout(bsmErr)
 	}
 	l := newLab(t, c)
 

@@ -16,6 +16,14 @@
 // it does not matter when the emulation gets round to computing it; with
 // Config.EarlyResults it does so before the instant, with equal results.
 //
+// # Limits
+//
+// Lanes of a node may share communication qubits, storage qubits may be reached
+// through communication qubits only, pairs of qubits may not interact, and a
+// device may do one operation at a time (see physical.Spec). What can never be
+// done is refused with qnet.ErrUnsupported, what can not be done before something
+// is freed with qnet.ErrNoMemory, and the rest waits its turn.
+//
 // # Randomness
 //
 // Nature draws from streams of her own: "fabric/<link id>" for the herald and
@@ -25,6 +33,7 @@ package fabric
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"qstack/physical"
@@ -53,11 +62,12 @@ type Fabric struct {
 	batches *batch // free list
 }
 
-// slot is the place of one physical qubit.
+// slot is the place of a qubit: of a storage qubit, or of a lane's communication
+// qubit, which is a unit if the lanes of the node share theirs.
 //
 //	        Alloc                      release
 //	free ──────────▶ held ─────────────────────────▶ free
-//	  │               ▲
+//	  │ Prepare       ▲
 //	  │ Arm           │ Herald         release
 //	  ├──────────▶ armed ──────────────────────────▶ free
 //	  │ ArmBulk                        release
@@ -68,6 +78,8 @@ type Fabric struct {
 type slot struct {
 	dev        *device
 	end        *end // nil: storage qubit
+	kind       *kind
+	unit       *unit // of a lane that shares its qubit, while it is not free
 	lane       uint32
 	index      uint32 // in Fabric.slots
 	generation uint32
@@ -80,6 +92,10 @@ type slot struct {
 	// being initialised.
 	ready qnet.Time
 	bulk  *bulk // armed for measuring directly
+
+	marks       []uint64 // storage: attempts that have acted on it, by device.dephasing
+	attempting  bool     // communication: it counts in end.attempts
+	first, last uint64   // cycles in which it attempts, those not yet counted
 }
 
 // status says what a slot is doing.
@@ -133,6 +149,13 @@ func New(cfg Config, loop event.Scheduler, tr *trace.Tracer) (*Fabric, error) {
 			rng:  qnet.NewRand(cfg.Seed, "device/"+n.Name),
 			ends: make(map[physical.LinkID]*end, len(n.Spec.Lanes)),
 		}
+		d.communicationKind, d.storageKind = n.kinds()
+		for i, a := range [...]*kind{&d.communicationKind, &d.storageKind} {
+			for j, b := range [...]*kind{&d.communicationKind, &d.storageKind} {
+				d.bsm[i][j] = n.bsm(a, b, &d.communicationKind)
+			}
+		}
+		d.units = make([]unit, n.Spec.Communication)
 		f.devices[n.ID] = d
 		first := len(f.slots)
 		d.storage = f.addSlots(d, nil, n.Spec.Storage)
@@ -147,10 +170,20 @@ func New(cfg Config, loop event.Scheduler, tr *trace.Tracer) (*Fabric, error) {
 			}
 			e := &link.ends[side]
 			*e = end{link: link, side: side, dev: d}
+			if p := [...]float64{l.DephasingA, l.DephasingB}[side]; p > 0 && n.Spec.Storage > 0 {
+				e.keep = math.Log1p(-2 * p)
+				d.dephasing = append(d.dephasing, e)
+			}
 			e.slots = f.addSlots(d, e, lanes)
 			d.ends[l.ID] = e
 		}
 		d.slots = f.slots[first:]
+		if k := len(d.dephasing); k > 0 {
+			marks := make([]uint64, k*len(d.storage))
+			for i := range d.storage {
+				d.storage[i].marks = marks[i*k : (i+1)*k]
+			}
+		}
 	}
 	return f, nil
 }
@@ -158,8 +191,12 @@ func New(cfg Config, loop event.Scheduler, tr *trace.Tracer) (*Fabric, error) {
 // addSlots appends n slots of a device and returns them.
 func (f *Fabric) addSlots(d *device, e *end, n int) []slot {
 	first := len(f.slots)
+	k := &d.communicationKind
+	if e == nil {
+		k = &d.storageKind
+	}
 	for i := range n {
-		f.slots = append(f.slots, slot{dev: d, end: e, lane: uint32(i), index: uint32(first + i)})
+		f.slots = append(f.slots, slot{dev: d, end: e, kind: k, lane: uint32(i), index: uint32(first + i)})
 	}
 	return f.slots[first:]
 }
@@ -226,7 +263,12 @@ func (f *Fabric) Disconnect(node qnet.NodeID) {
 			freed++
 			f.release(s, max(f.loop.Now(), s.busy))
 		}
+		s.busy = 0 // what it was asked for is not done
 	}
+	for i := range d.units {
+		d.units[i].busy = 0
+	}
+	d.busy = 0
 	if f.tr != nil {
 		f.tr.Event(f.loop.Now(), "fabric", "disconnect").Str("device", d.cfg.Name).Uint("freed", uint64(freed)).End()
 	}
@@ -249,6 +291,12 @@ func (f *Fabric) release(s *slot, t qnet.Time) {
 	s.status = statusFree
 	s.closing = false
 	s.bulk = nil
+	if s.attempting {
+		s.end.stop(s, s.end.link.cycles.From(t))
+	}
+	if s.unit != nil {
+		s.disclaim()
+	}
 	if d := s.dev; s.end != nil && d.watch != nil {
 		j := f.newJob(d, physical.Op{}, t, nil)
 		j.freed, j.generation = s, s.generation
@@ -264,14 +312,6 @@ func (s *slot) isArmed() bool {
 // handle returns the handle of the qubit in the slot.
 func (s *slot) handle() physical.Qubit {
 	return physical.Qubit{Fabric: s.dev.f.id, Index: s.index, Generation: s.generation}
-}
-
-// decay returns how the qubit in the slot decays.
-func (s *slot) decay() state.Decay {
-	if s.end != nil {
-		return s.dev.cfg.Communication
-	}
-	return s.dev.cfg.Storage
 }
 
 // Use says what an allocated qubit is there for.

@@ -34,6 +34,10 @@ type end struct {
 	side  int
 	dev   *device
 	slots []slot // by lane
+
+	keep     float64 // logarithm of the coherence that an attempt leaves to storage qubits
+	attempts uint64  // those that have acted on them, without those of active lanes
+	active   []*slot // lanes that attempt
 }
 
 // ID returns the link's id.
@@ -130,8 +134,9 @@ func (l *Link) Herald(lanes [2]uint32, cycle uint64) (label qnet.BellLabel, ok b
 	}
 	k := l.sampler.Herald(l.rng)
 	h := &l.sampler.Heralds()[k]
-	l.entangle(&l.f.world, k, state.ID(a.index), state.ID(b.index), t, a.decay(), b.decay())
+	l.entangle(&l.f.world, k, state.ID(a.index), state.ID(b.index), t, a.kind.decay, b.kind.decay)
 	a.status, b.status = statusHeld, statusHeld
+	l.End(lanes, cycle+1)
 	if tr := l.f.tr; tr != nil {
 		tr.Event(l.f.loop.Now(), "fabric", "herald").Uint("link", uint64(l.cfg.ID)).Uint("a", uint64(a.index)).Uint("b", uint64(b.index)).
 			Uint("cycle", cycle).Str("label", h.Label.String()).Int("at", int64(t)).End()

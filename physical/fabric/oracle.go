@@ -23,7 +23,15 @@ func (o *Oracle) BellFidelity(t qnet.Time, a, b physical.Qubit, l qnet.BellLabel
 	if err != nil {
 		return 0, err
 	}
-	return o.f.world.BellFidelity(t, ids[0], ids[1], l)
+	if !o.f.pending(t, ids) {
+		return o.f.world.BellFidelity(t, ids[0], ids[1], l)
+	}
+	rho, err := o.f.world.Density(t, ids...)
+	if err != nil {
+		return 0, err
+	}
+	o.f.dephased(t, ids, rho)
+	return bellFidelity(rho, l), nil
 }
 
 // Density returns the joint density matrix of the qubits at t, row-major, the
@@ -34,7 +42,23 @@ func (o *Oracle) Density(t qnet.Time, qs ...physical.Qubit) ([]complex128, error
 	if err != nil {
 		return nil, err
 	}
-	return o.f.world.Density(t, ids...)
+	rho, err := o.f.world.Density(t, ids...)
+	if err == nil {
+		o.f.dephased(t, ids, rho)
+	}
+	return rho, err
+}
+
+// bellFidelity returns ⟨l|ρ|l⟩ for |l⟩ = (|0x⟩ + (−1)^z |1 1−x⟩)/√2.
+func bellFidelity(rho []complex128, l qnet.BellLabel) float64 {
+	i, j, sign := 0b00, 0b11, 1.0
+	if l.X() {
+		i, j = 0b01, 0b10
+	}
+	if l.Z() {
+		sign = -1
+	}
+	return (real(rho[5*i]) + real(rho[5*j]) + 2*sign*real(rho[4*i+j])) / 2
 }
 
 // Entangled returns the qubits that share a joint state with q, q included, in

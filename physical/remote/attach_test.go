@@ -110,10 +110,34 @@ func TestDataSheetMismatch(t *testing.T) {
 		{"T2 in seconds is 0.5 here, 1 there", func(s *physical.Spec) { s.T2 = 0.5 }},
 		{"the depolarising rate per second is 0.25 here, 0.5 there", func(s *physical.Spec) { s.Depolarise = 0.25 }},
 		{"two-qubit gate depolarising is 0.02 here, 0.01 there", func(s *physical.Spec) { s.Noise.Gate2Depolarising = 0.02 }},
-		{"read-out error is 0 here, 0.02 there", func(s *physical.Spec) { s.Noise.ReadoutError = 0 }},
+		{"read-out error is [0 0.02] here, [0.02 0.02] there", func(s *physical.Spec) { s.Noise.ReadoutError[0] = 0 }},
+		{"two-qubit gate dephasing is 0.1 here, 0 there", func(s *physical.Spec) { s.Noise.Gate2Dephasing = 0.1 }},
+		{"initialisation depolarising is 0.1 here, 0 there", func(s *physical.Spec) { s.Noise.InitDepolarising = 0.1 }},
+		{"single-qubit gate depolarising is 0.1 here, 0 there", func(s *physical.Spec) { s.Noise.Gate1Depolarising = 0.1 }},
+		{"the dephasing by an attempt on link 1 is 0.01 here, 0 there", func(s *physical.Spec) { s.AttemptDephasing = map[physical.LinkID]float64{1: 0.01} }},
+		{"communication qubits that lanes share 1 here, 0 there", func(s *physical.Spec) { s.Communication = 1 }},
+		{"kinds of storage qubits of their own 0 here, 1 there", func(s *physical.Spec) { s.Memory = nil }},
+		{"storage initialisation takes 21µs here, 20µs there", func(s *physical.Spec) { s.Memory.Init = us(21) }},
+		{"a storage gate takes 31µs here, 30µs there", func(s *physical.Spec) { s.Memory.Gate1 = us(31) }},
+		{"a storage read-out takes 41µs here, 40µs there", func(s *physical.Spec) { s.Memory.Readout = us(41) }},
+		{"T1 of storage in seconds is 5 here, 4 there", func(s *physical.Spec) { s.Memory.T1 = 5 }},
+		{"T2 of storage in seconds is 4 here, 3 there", func(s *physical.Spec) { s.Memory.T2 = 4 }},
+		{"the depolarising rate of storage per second is 1 here, 0 there", func(s *physical.Spec) { s.Memory.Depolarise = 1 }},
+		{"storage through communication qubits: true here, false there", func(s *physical.Spec) { s.Memory.Indirect = true }},
+		{"storage initialisation depolarising is 0.1 here, 0 there", func(s *physical.Spec) { s.Noise.Memory.InitDepolarising = 0.1 }},
+		{"storage single-qubit gate depolarising is 0.1 here, 0 there", func(s *physical.Spec) { s.Noise.Memory.Gate1Depolarising = 0.1 }},
+		{"storage read-out error is [0.1 0] here, [0 0] there", func(s *physical.Spec) { s.Noise.Memory.ReadoutError[0] = 0.1 }},
+		{"the coupling is star here, all there", func(s *physical.Spec) { s.Coupling = physical.CouplingStar }},
+		{"one operation at a time: true here, false there", func(s *physical.Spec) { s.Serial = true }},
 	} {
-		r := newRig(t, clean(), far)
+		cfg := clean()
+		cfg.Nodes[0].Spec.Memory = &physical.Memory{Init: us(20), Gate1: us(30), Readout: us(40), T1: 4, T2: 3}
+		r := newRig(t, cfg, far)
 		s := r.spec(alice)
+		if s.Memory != nil {
+			m := *s.Memory
+			s.Memory = &m
+		}
 		c.change(s)
 		dev := r.clientOn(alice, remote.Config{Spec: s}, r.loop)
 		r.run(20 * time.Second)
@@ -142,7 +166,7 @@ func TestSecondAttachment(t *testing.T) {
 	c.OnChange(func(err error) { lost = err })
 	qa, qb := r.pair(1, 0)
 	h := new(tape)
-	s, err := ep.Open(world, &remote.Attach{Version: 1}, h)
+	s, err := ep.Open(world, &remote.Attach{Version: remote.Version}, h)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,8 +62,8 @@ func TestRefused(t *testing.T) {
 		first wire.Message
 		code  qnet.Code
 	}{
-		{"unknown node", mallory, &remote.Attach{Version: 1}, qnet.ErrAuth},
-		{"another version", alice, &remote.Attach{Version: 2}, qnet.ErrUnsupported},
+		{"unknown node", mallory, &remote.Attach{Version: remote.Version}, qnet.ErrAuth},
+		{"another version", alice, &remote.Attach{Version: remote.Version + 1}, qnet.ErrUnsupported},
 		{"not Attach", alice, &remote.Ops{}, qnet.ErrProtocol},
 		{"malformed", alice, &junk{0x50, []byte{1, 2}}, qnet.ErrProtocol},
 	} {
@@ -118,7 +118,7 @@ func TestBrokenNode(t *testing.T) {
 	}{
 		{"wrong type", qnet.ErrProtocol, func(s control.Stream, _ physical.Qubit) { s.Send(&remote.Results{}) }},
 		{"unknown type", qnet.ErrProtocol, func(s control.Stream, _ physical.Qubit) { s.Send(&junk{0x5f, nil}) }},
-		{"attached twice", qnet.ErrProtocol, func(s control.Stream, _ physical.Qubit) { s.Send(&remote.Attach{Version: 1}) }},
+		{"attached twice", qnet.ErrProtocol, func(s control.Stream, _ physical.Qubit) { s.Send(&remote.Attach{Version: remote.Version}) }},
 		{"malformed", qnet.ErrProtocol, func(s control.Stream, _ physical.Qubit) { s.Send(&junk{0x52, []byte{1, 1, 4}}) }},
 		{"numbers used again", qnet.ErrProtocol, func(s control.Stream, _ physical.Qubit) { s.Send(&remote.Ops{First: 1}) }},
 		{"65,537 operations", qnet.ErrBusy, func(s control.Stream, q physical.Qubit) {
@@ -130,7 +130,7 @@ func TestBrokenNode(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, clean(), far, bob)
-			s, h := r.open(alice, &remote.Attach{Version: 1})
+			s, h := r.open(alice, &remote.Attach{Version: remote.Version})
 			r.attached()
 			s.Send(&remote.Ops{First: 1, Ops: []remote.Op{{Op: physical.Op{Kind: physical.OpAlloc}}}})
 			r.run(5 * time.Millisecond)
@@ -155,7 +155,7 @@ func TestBrokenNode(t *testing.T) {
 	}
 	t.Run("65,536 operations", func(t *testing.T) {
 		r := newRig(t, clean(), far)
-		s, h := r.open(alice, &remote.Attach{Version: 1})
+		s, h := r.open(alice, &remote.Attach{Version: remote.Version})
 		s.Send(&remote.Ops{First: 1, Ops: []remote.Op{{Op: physical.Op{Kind: physical.OpAlloc}}}})
 		r.run(5 * time.Millisecond)
 		q := r.fab.Ledger()[0].Qubit
@@ -196,7 +196,7 @@ func TestBrokenFabric(t *testing.T) {
 	}{
 		{"silent", "no answer to Attach within 2s", func(*rig, control.Stream) {}},
 		{"closes", "it closed the stream", func(_ *rig, s control.Stream) { s.Close(qnet.OK) }},
-		{"older", "it does not speak version 1 of the protocol: run the same release on both sides", func(_ *rig, s control.Stream) { s.Close(qnet.ErrUnsupported) }},
+		{"older", fmt.Sprintf("it does not speak version %d of the protocol: run the same release on both sides", remote.Version), func(_ *rig, s control.Stream) { s.Close(qnet.ErrUnsupported) }},
 		{"malformed", "field fabric", func(_ *rig, s control.Stream) { s.Send(&junk{0x51, nil}) }},
 		{"hasty", "it sent a message of type 0x53, which has no place here", func(_ *rig, s control.Stream) { s.Send(&remote.Results{}) }},
 		{"repeats itself", "it sent a message of type 0x51, which has no place here", func(r *rig, s control.Stream) {

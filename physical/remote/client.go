@@ -475,7 +475,7 @@ func (c *Client) onResult(r *Result) error {
 	switch {
 	case r.Code != qnet.OK:
 		res.Err = qnet.Errorf(r.Code, "%s", r.Text)
-	case q.kind == physical.OpAlloc || q.kind == physical.OpArm:
+	case q.kind == physical.OpAlloc || q.kind == physical.OpArm || q.kind == physical.OpPrepare:
 		res.Qubit = physical.Qubit{Fabric: c.fabric, Index: r.Index, Generation: r.Generation}
 	case q.kind == physical.OpMeasure:
 		res.Bit = r.Value & 1
@@ -520,11 +520,14 @@ func (c *Client) askTime() {
 // newSheet returns a data sheet as it travels.
 func newSheet(s *physical.Spec) Sheet {
 	m := Sheet{
-		Storage: uint64(s.Storage), Init: s.Init, Gate1: s.Gate1, Gate2: s.Gate2, Readout: s.Readout,
-		T1: s.T1, T2: s.T2, Depolarise: s.Depolarise, Noise: s.Noise,
+		Storage: uint64(s.Storage), Communication: uint64(s.Communication), Init: s.Init, Gate1: s.Gate1, Gate2: s.Gate2, Readout: s.Readout,
+		T1: s.T1, T2: s.T2, Depolarise: s.Depolarise, Noise: s.Noise, Coupling: s.Coupling, Serial: s.Serial,
 	}
 	for _, link := range slices.Sorted(maps.Keys(s.Lanes)) {
-		m.Lanes = append(m.Lanes, LinkLanes{link, uint64(s.Lanes[link])})
+		m.Lanes = append(m.Lanes, LinkLanes{link, uint64(s.Lanes[link]), s.AttemptDephasing[link]})
+	}
+	if s.Memory != nil {
+		m.Memory = []physical.Memory{*s.Memory}
 	}
 	return m
 }
@@ -536,12 +539,18 @@ func (m *Sheet) differs(f *Sheet) string {
 		return fmt.Sprintf("%d links here, %d there", len(m.Lanes), len(f.Lanes))
 	}
 	for i, l := range m.Lanes {
-		if o := f.Lanes[i]; l != o {
+		o := f.Lanes[i]
+		if l.Link == o.Link && l.Lanes == o.Lanes {
+			if what := differ(fmt.Sprintf("the dephasing by an attempt on link %d is", l.Link), l.Dephasing, o.Dephasing); what != "" {
+				return what
+			}
+		} else {
 			return fmt.Sprintf("%d communication qubits for link %d here, %d for link %d there", l.Lanes, l.Link, o.Lanes, o.Link)
 		}
 	}
 	return cmp.Or(
 		differ("storage qubits", m.Storage, f.Storage),
+		differ("communication qubits that lanes share", m.Communication, f.Communication),
 		differ("initialisation takes", m.Init, f.Init),
 		differ("a single-qubit gate takes", m.Gate1, f.Gate1),
 		differ("a two-qubit gate takes", m.Gate2, f.Gate2),
@@ -550,7 +559,37 @@ func (m *Sheet) differs(f *Sheet) string {
 		differ("T2 in seconds is", m.T2, f.T2),
 		differ("the depolarising rate per second is", m.Depolarise, f.Depolarise),
 		differ("two-qubit gate depolarising is", m.Noise.Gate2Depolarising, f.Noise.Gate2Depolarising),
-		differ("read-out error is", m.Noise.ReadoutError, f.Noise.ReadoutError),
+		differ("two-qubit gate dephasing is", m.Noise.Gate2Dephasing, f.Noise.Gate2Dephasing),
+		differNoise("", &m.Noise.QubitNoise, &f.Noise.QubitNoise),
+		differ("kinds of storage qubits of their own", len(m.Memory), len(f.Memory)),
+		differMemory(m.Memory, f.Memory),
+		differNoise("storage ", &m.Noise.Memory, &f.Noise.Memory),
+		differ("the coupling is", m.Coupling, f.Coupling),
+		differ("one operation at a time:", m.Serial, f.Serial),
+	)
+}
+
+func differMemory(here, there []physical.Memory) string {
+	for i := range min(len(here), len(there)) {
+		h, t := &here[i], &there[i]
+		return cmp.Or(
+			differ("storage initialisation takes", h.Init, t.Init),
+			differ("a storage gate takes", h.Gate1, t.Gate1),
+			differ("a storage read-out takes", h.Readout, t.Readout),
+			differ("T1 of storage in seconds is", h.T1, t.T1),
+			differ("T2 of storage in seconds is", h.T2, t.T2),
+			differ("the depolarising rate of storage per second is", h.Depolarise, t.Depolarise),
+			differ("storage through communication qubits:", h.Indirect, t.Indirect),
+		)
+	}
+	return ""
+}
+
+func differNoise(kind string, here, there *physical.QubitNoise) string {
+	return cmp.Or(
+		differ(kind+"initialisation depolarising is", here.InitDepolarising, there.InitDepolarising),
+		differ(kind+"single-qubit gate depolarising is", here.Gate1Depolarising, there.Gate1Depolarising),
+		differ(kind+"read-out error is", here.ReadoutError, there.ReadoutError),
 	)
 }
 

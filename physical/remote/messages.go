@@ -10,7 +10,7 @@ import (
 )
 
 // Version is the version of the protocol.
-const Version = 1
+const Version = 2
 
 // The numbers of the messages.
 const (
@@ -54,7 +54,7 @@ func (*Attach) Doc() string {
 
 // Fields implements wire.Message.
 func (m *Attach) Fields(c *wire.Codec) {
-	c.Uvarint("version", &m.Version, "of the protocol, 1")
+	c.Uvarint("version", &m.Version, "of the protocol, 2")
 }
 
 // Attached answers Attach.
@@ -68,15 +68,20 @@ type Attached struct {
 type Sheet struct {
 	Storage                     uint64
 	Lanes                       []LinkLanes // in ascending order of link
+	Communication               uint64
 	Init, Gate1, Gate2, Readout time.Duration
 	T1, T2, Depolarise          float64
 	Noise                       physical.Noise
+	Memory                      []physical.Memory // none or one
+	Coupling                    physical.Coupling
+	Serial                      bool
 }
 
-// LinkLanes is the number of communication qubits for a link.
+// LinkLanes is what a node has for a link.
 type LinkLanes struct {
-	Link  physical.LinkID
-	Lanes uint64
+	Link      physical.LinkID
+	Lanes     uint64
+	Dephasing float64 // of a storage qubit by an attempt
 }
 
 // Type implements wire.Message.
@@ -94,8 +99,10 @@ func (m *Attached) Fields(c *wire.Codec) {
 	c.Uvarint("storage", &m.Storage, "storage qubits")
 	wire.List(c, "lanes", &m.Lanes, maxLinks, func(c *wire.Codec, l *LinkLanes) {
 		wire.Uint(c, "link", &l.Link, 0, "number of the link")
-		c.Uvarint("lanes", &l.Lanes, "communication qubits for it")
+		c.Uvarint("lanes", &l.Lanes, "lanes, each for a communication qubit")
+		c.Float("dephasing", &l.Dephasing, "probability that an attempt flips the phase of a storage qubit")
 	}, "links of the node, in ascending order")
+	c.Uvarint("communication", &m.Communication, "communication qubits that all lanes share; 0 if each has its own")
 	durationField(c, "init", &m.Init, "ns to initialise a qubit")
 	durationField(c, "gate1", &m.Gate1, "ns of a gate of one qubit")
 	durationField(c, "gate2", &m.Gate2, "ns of a gate of two qubits")
@@ -104,7 +111,28 @@ func (m *Attached) Fields(c *wire.Codec) {
 	c.Float("t2", &m.T2, "seconds, 0 for none")
 	c.Float("depolarise", &m.Depolarise, "rate at which a stored qubit depolarises, 1/s")
 	c.Float("gate2_depolarising", &m.Noise.Gate2Depolarising, "depolarising of a gate of two qubits, as characterised")
-	c.Float("readout_error", &m.Noise.ReadoutError, "probability of a wrong bit, as characterised")
+	c.Float("gate2_dephasing", &m.Noise.Gate2Dephasing, "phase flips of each qubit by a gate of two, as characterised")
+	noiseFields(c, "", &m.Noise.QubitNoise)
+	wire.List(c, "memory", &m.Memory, 1, func(c *wire.Codec, s *physical.Memory) {
+		durationField(c, "init", &s.Init, "ns to initialise a storage qubit")
+		durationField(c, "gate1", &s.Gate1, "ns of a gate of a storage qubit alone")
+		durationField(c, "readout", &s.Readout, "ns to read a storage qubit out")
+		c.Float("t1", &s.T1, "seconds, 0 for none")
+		c.Float("t2", &s.T2, "seconds, 0 for none")
+		c.Float("depolarise", &s.Depolarise, "rate at which a storage qubit depolarises, 1/s")
+		c.Bool("indirect", &s.Indirect, "a storage qubit is initialised and read out through a communication qubit")
+	}, "how storage qubits differ from communication qubits; none if they do not")
+	noiseFields(c, "memory.", &m.Noise.Memory)
+	wire.Uint(c, "coupling", &m.Coupling, uint64(physical.CouplingEnd), "which qubits interact: 0 any two, 1 a communication qubit and a storage qubit")
+	c.Bool("serial", &m.Serial, "one operation at a time")
+}
+
+// noiseFields visits the noise of a kind of qubit.
+func noiseFields(c *wire.Codec, prefix string, n *physical.QubitNoise) {
+	c.Float(prefix+"init_depolarising", &n.InitDepolarising, "depolarising of a qubit that was initialised, as characterised")
+	c.Float(prefix+"gate1_depolarising", &n.Gate1Depolarising, "depolarising of a gate of one qubit, as characterised")
+	c.Float(prefix+"readout_error0", &n.ReadoutError[0], "probability that 0 is read as 1, as characterised")
+	c.Float(prefix+"readout_error1", &n.ReadoutError[1], "probability that 1 is read as 0, as characterised")
 }
 
 func durationField(c *wire.Codec, name string, d *time.Duration, doc string) {
@@ -144,11 +172,13 @@ func (m *Ops) Fields(c *wire.Codec) {
 }
 
 func opFields(c *wire.Codec, o *Op) {
-	wire.Uint(c, "kind", &o.Kind, 0, "1 allocate, 2 arm, 3 free, 4 gate, 5 measure, 6 Bell measurement")
+	wire.Uint(c, "kind", &o.Kind, 0, "1 allocate, 2 arm, 3 free, 4 gate, 5 measure, 6 Bell measurement, 7 prepare")
 	all := o.Kind == 0
+	if all || o.Kind == physical.OpArm || o.Kind == physical.OpPrepare {
+		wire.Uint(c, "link", &o.Link, 0, "arm and prepare: number of the link")
+		wire.Uint(c, "lane", &o.Lane, 0, "arm and prepare: communication qubit of this end")
+	}
 	if all || o.Kind == physical.OpArm {
-		wire.Uint(c, "link", &o.Link, 0, "arm: number of the link")
-		wire.Uint(c, "lane", &o.Lane, 0, "arm: communication qubit of this end")
 		wire.List(c, "bases", &o.Bases, physical.MaxBases, func(c *wire.Codec, b *qnet.Basis) {
 			c.Basis("basis", b, "one of the bases")
 		}, "arm: bases in which to measure directly; none to make pairs")
@@ -237,8 +267,8 @@ func (m *Results) Fields(c *wire.Codec) {
 		deltaField(c, "at", &r.At, &at, "when it took effect, ns of fabric time, as a difference")
 		wire.Uint(c, "code", &r.Code, 0, "0, or why it failed")
 		c.String("text", &r.Text, maxText, "the same for people")
-		wire.Uint(c, "index", &r.Index, 0, "allocate and arm: place of the qubit in the fabric")
-		wire.Uint(c, "generation", &r.Generation, 0, "allocate and arm: generation of the place; otherwise 0")
+		wire.Uint(c, "index", &r.Index, 0, "allocate, arm and prepare: place of the qubit in the fabric")
+		wire.Uint(c, "generation", &r.Generation, 0, "allocate, arm and prepare: generation of the place; otherwise 0")
 		wire.Uint(c, "value", &r.Value, 4, "measure: the bit; Bell measurement: the label, two bits xz")
 	}, "in the order in which they became known")
 	var last uint64

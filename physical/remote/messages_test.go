@@ -18,11 +18,19 @@ func samples() []wire.Message {
 	}
 	padding := make([]byte, 48)
 	return []wire.Message{
-		&remote.Attach{Version: 1},
+		&remote.Attach{Version: remote.Version},
 		&remote.Attached{Fabric: 0xfab0fab1, Now: 1_234_567_890, Sheet: remote.Sheet{
-			Storage: 3, Lanes: []remote.LinkLanes{{Link: 1, Lanes: 2}, {Link: 700, Lanes: 65}},
+			Storage: 3, Lanes: []remote.LinkLanes{{Link: 1, Lanes: 2, Dephasing: 0.0026}, {Link: 700, Lanes: 65}}, Communication: 66,
 			Init: 10 * time.Microsecond, Gate1: 5 * time.Microsecond, Gate2: 100 * time.Microsecond, Readout: 300 * time.Microsecond,
-			T1: 10, T2: 1.5, Depolarise: 0.25, Noise: physical.Noise{Gate2Depolarising: 0.005, ReadoutError: 0.002},
+			T1: 10, T2: 1.5, Depolarise: 0.25,
+			Noise: physical.Noise{
+				Gate2Depolarising: 0.005, Gate2Dephasing: 0.004,
+				QubitNoise: physical.QubitNoise{InitDepolarising: 0.05, Gate1Depolarising: 0.001, ReadoutError: physical.ReadoutError{0.002, 0.07}},
+				Memory:     physical.QubitNoise{InitDepolarising: 0.02, Gate1Depolarising: 0.003, ReadoutError: physical.ReadoutError{0.006, 0.008}},
+			},
+			Memory: []physical.Memory{{Init: 310 * time.Microsecond, Gate1: 20 * time.Microsecond, Readout: 40 * time.Microsecond,
+				T1: 36000, T2: 1, Depolarise: 0.125, Indirect: true}},
+			Coupling: physical.CouplingStar, Serial: true,
 		}},
 		&remote.Ops{First: 1<<32 - 1, Ops: []remote.Op{
 			{Op: physical.Op{Kind: physical.OpAlloc}},
@@ -34,6 +42,7 @@ func samples() []wire.Message {
 			{Op: physical.Op{Kind: physical.OpGate, Gate: physical.GateCZ, A: q(9, 10), B: q(11, 1<<32-1)}},
 			{Op: physical.Op{Kind: physical.OpMeasure, A: q(12, 13), Basis: qnet.Basis{Theta: 0.5, Phi: math.Inf(1)}, Free: true}},
 			{Op: physical.Op{Kind: physical.OpBSM, A: q(14, 15), B: q(16, 17)}},
+			{Op: physical.Op{Kind: physical.OpPrepare, Link: 18, Lane: 190}},
 		}},
 		&remote.Ops{First: 1 << 32, Ops: []remote.Op{
 			{Op: physical.Op{Kind: 77}},

@@ -147,7 +147,7 @@ func TestTrace(t *testing.T) {
 		r.net.Endpoint(alice, nil), r.loop, trace.New(w, "alice"))
 	r.run(time.Millisecond)
 	c.Close()
-	_, _ = r.open(mallory, &remote.Attach{Version: 1})
+	_, _ = r.open(mallory, &remote.Attach{Version: remote.Version})
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

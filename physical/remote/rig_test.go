@@ -45,11 +45,11 @@ func chain(seed uint64) fabric.Config {
 			Spec: physical.Spec{
 				Storage: 3, Lanes: n.lanes, T1: 2, T2: 1, Depolarise: 0.5,
 				Init: us(10), Gate1: us(5), Gate2: us(100), Readout: us(300),
-				Noise: physical.Noise{Gate2Depolarising: 0.01, ReadoutError: 0.02},
+				Noise: physical.Noise{Gate2Depolarising: 0.01, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(0.02)}},
 			},
 			Communication: state.Decay{T1: 1e-2, T2: 5e-3},
 			Storage:       state.Decay{T2: 2e-2, Depolarise: 10},
-			Noise:         physical.Noise{Gate2Depolarising: 0.01, ReadoutError: 0.02},
+			Noise:         physical.Noise{Gate2Depolarising: 0.01, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(0.02)}},
 		})
 	}
 	model := herald.DoubleClick{EtaA: 0.3, EtaB: 0.6, Visibility: 0.8, DarkCount: 0.03, PeriodNS: 1000}

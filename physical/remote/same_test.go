@@ -18,7 +18,8 @@ import (
 // The device of a remote fabric is the fabric's own device, heard later: random
 // sequences of all operations, sensible or not, by three nodes, with pairs being
 // made and measured directly, give the same results, outcomes and news of free
-// lanes, with the same stamps, texts of errors and order. What is asked at t
+// lanes, with the same stamps, texts of errors and order, on hardware without
+// limits and with all of them. What is asked at t
 // arrives a delay later, and what is known at t is heard a delay later.
 func TestSameAsInProcess(t *testing.T) {
 	for _, delay := range []time.Duration{0, 700 * time.Microsecond} {
@@ -30,6 +31,28 @@ func TestSameAsInProcess(t *testing.T) {
 			}
 		}
 	}
+}
+
+// limit gives the nodes every limit that hardware has, and all noise.
+func limit(c *fabric.Config) {
+	a, b, z := &c.Nodes[0], &c.Nodes[1], &c.Nodes[2]
+	a.Spec.Coupling = physical.CouplingStar
+	a.Spec.Memory = &physical.Memory{Init: us(310), Gate1: us(20), Readout: us(40), Indirect: true}
+	b.Spec.Communication = 3
+	b.Spec.AttemptDephasing = map[physical.LinkID]float64{1: 0.002, 2: 0.001}
+	z.Spec.Serial = true
+	z.Spec.Memory = &physical.Memory{Init: us(20), Gate1: us(30), Readout: us(500), T1: 1, T2: 0.5}
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		n.Noise = physical.Noise{
+			Gate2Depolarising: 0.02, Gate2Dephasing: 0.01,
+			QubitNoise: physical.QubitNoise{InitDepolarising: 0.05, Gate1Depolarising: 0.01, ReadoutError: physical.ReadoutError{0.07, 0.005}},
+			Memory:     physical.QubitNoise{InitDepolarising: 0.02, Gate1Depolarising: 0.03, ReadoutError: physical.ReadoutError{0.01, 0.02}},
+		}
+		n.Spec.Noise = n.Noise
+	}
+	c.Links[0].DephasingA, c.Links[0].DephasingB = 0.001, 0.002
+	c.Links[1].DephasingA = 0.001
 }
 
 // call is one call on a device, or of a station.
@@ -64,6 +87,7 @@ func (j journal) outcomes(node qnet.NodeID, at qnet.Time, i int, o physical.Outc
 // herald makes a pair, or measures pairs directly.
 func (c *call) herald(f *fabric.Fabric) string {
 	k := f.Link(c.link)
+	k.Begin(c.lanes, c.cycles[0]-5, c.cycles[0])
 	if label, ok := k.Herald(c.lanes, c.cycles[0]); ok {
 		return label.String()
 	}
@@ -76,6 +100,9 @@ func sameAsInProcess(t *testing.T, seed uint64, delay, early time.Duration) {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	cfg := chain(seed)
 	cfg.EarlyResults = early
+	if seed%2 == 1 {
+		limit(&cfg)
+	}
 	r := newRig(t, cfg, control.LinkConfig{Delay: delay}, alice, bob, charlie)
 	r.attached()
 	r.run(10 * time.Millisecond)
@@ -123,9 +150,11 @@ func sameAsInProcess(t *testing.T, seed uint64, delay, early time.Duration) {
 				{Kind: physical.OpArm, Link: 1, Lane: 99},
 			}[rng.IntN(8)]
 		} else {
-			switch rng.IntN(11) {
+			switch rng.IntN(12) {
 			case 0:
 				op.Kind = physical.OpAlloc
+			case 11:
+				op.Kind, op.Link, op.Lane = physical.OpPrepare, physical.LinkID(1+rng.IntN(2)), uint32(rng.IntN(2))
 			case 1, 2:
 				op.Kind, op.Link, op.Lane = physical.OpArm, physical.LinkID(1+rng.IntN(2)), uint32(rng.IntN(2))
 				if op.Lane == 1 {

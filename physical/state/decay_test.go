@@ -92,6 +92,45 @@ func TestDecayClosedForms(t *testing.T) {
 	})
 }
 
+// Coherences follow exp(−((t−t₀)/T2)ⁿ) whatever happens in between, and t₀ is
+// the instant of preparation, of each half of a pair its own.
+func TestStretchedDephasing(t *testing.T) {
+	const T2 = 0.8
+	for _, n := range []float64{0.5, 1, 1.5, 2, 3} {
+		d := state.Decay{T2: T2, Stretch: n}
+		left := func(seconds float64) float64 { return math.Exp(-math.Pow(seconds/T2, n)) }
+		w := state.World{}
+		start := 3 * second
+		w.Zero(0, start, d)
+		w.Pair(1, 2, start, d, perfect, pure(qnet.PsiMinus))
+		check(t, w.Gate1(0, start, physical.GateH, 0))
+		for at := start; at < start+second; at += second / 5 { // touches
+			for q := range state.ID(3) {
+				check(t, w.Gate1(q, at, physical.GateX, 0))
+			}
+		}
+		off := complex(left(1)/2, 0)
+		wantDensity(t, "|+⟩", density(t, &w, start+second, 0), matrix{{0.5, off}, {off, 0.5}})
+		f, err := w.BellFidelity(start+second, 1, 2, qnet.PsiMinus)
+		check(t, err)
+		wantClose(t, "pair", f, (1+left(1))/2)
+
+		// The state that is teleported into the half 2 of a pair of age 0.6 finds it
+		// at that age; the half 1 dephased until then.
+		rng := qnet.NewRand(15, "stretched")
+		w.Pair(1, 2, start, d, d, pure(qnet.PhiPlus))
+		w.Zero(3, start+second*6/10, perfect)
+		check(t, w.Gate1(3, start+second*6/10, physical.GateH, 0))
+		o, err := w.BSM(3, 1, start+second*6/10, 0, 0, rng)
+		check(t, err)
+		off = complex(left(0.6)*left(1)/2, 0)
+		if o.Z() {
+			off = -off
+		}
+		wantDensity(t, "teleported", density(t, &w, start+second, 2), matrix{{0.5, off}, {off, 0.5}})
+	}
+}
+
 // Waiting at once or in pieces is the same.
 func TestLazyDecay(t *testing.T) {
 	for _, d := range decays {
@@ -155,6 +194,8 @@ func TestDecayValidate(t *testing.T) {
 		{T1: -1}:                 "T1 = -1",
 		{T2: -1}:                 "T2 = -1",
 		{Depolarise: -2}:         "Depolarise = -2",
+		{T2: 1, Stretch: -1}:     "Stretch = -1",
+		{T2: 1, Stretch: 11}:     "at most 10",
 		{T1: 1, T2: 2.1}:         "above 2·T1 = 2 s",
 		{T2: math.Inf(1)}:        "T2 = +Inf",
 		{Depolarise: math.NaN()}: "Depolarise = NaN",

@@ -55,37 +55,7 @@ func wantDensity(t tb, what string, got, want matrix) {
 // wantState checks that m is a density matrix: Hermitian, trace 1, positive.
 func wantState(t tb, m matrix) {
 	t.Helper()
-	if d := cmplx.Abs(m.Trace() - 1); !(d < tolerance) {
-		t.Fatalf("trace is off by %g", d)
-	}
-	for i := range m {
-		for j := range m {
-			if d := cmplx.Abs(m[i][j] - cmplx.Conj(m[j][i])); !(d < tolerance) {
-				t.Fatalf("not Hermitian at %d,%d by %g", i, j, d)
-			}
-		}
-	}
-	// m + ε has a Cholesky decomposition if no eigenvalue is below −ε.
-	l := densetest.Zeros(len(m), len(m))
-	for i := range m {
-		for j := range i + 1 {
-			x := m[i][j]
-			if i == j {
-				x += 1e-9
-			}
-			for k := range j {
-				x -= l[i][k] * cmplx.Conj(l[j][k])
-			}
-			if i != j {
-				l[i][j] = x / l[j][j]
-				continue
-			}
-			if real(x) <= 0 {
-				t.Fatalf("not positive: pivot %d is %g\n%.4f", i, x, m)
-			}
-			l[i][i] = complex(math.Sqrt(real(x)), 0)
-		}
-	}
+	m.CheckState(t, tolerance)
 }
 
 func wantClose(t tb, what string, got, want float64) {
@@ -103,6 +73,8 @@ var decays = []state.Decay{
 	{T1: 1.5},
 	{T1: 1, T2: 1.2},
 	{T1: 2, T2: 4, Depolarise: 0.8},
+	{T2: 0.9, Stretch: 2},
+	{T1: 1.7, T2: 1.4, Depolarise: 0.2, Stretch: 1.5},
 }
 
 func pure(l qnet.BellLabel) (w [4]float64) {
@@ -111,11 +83,11 @@ func pure(l qnet.BellLabel) (w [4]float64) {
 }
 
 // dense makes the world hold the clusters of some qubits by density matrices,
-// by a gate that does nothing to them.
+// by a channel that does nothing to them.
 func dense(t tb, w *state.World, at qnet.Time, qs ...state.ID) {
 	t.Helper()
 	for _, q := range qs {
-		check(t, w.Gate1(q, at, physical.GateRZ, 0))
+		check(t, w.DampAmplitude(q, at, 0))
 	}
 }
 
@@ -156,10 +128,13 @@ func TestLargestCluster(t *testing.T) {
 		if qnet.CodeOf(err) != qnet.ErrTooLarge {
 			t.Fatalf("gate beyond the largest cluster: %v", err)
 		}
-		_, err = w.BSM(9, b, second, 0, 0, rng)
-		if qnet.CodeOf(err) != qnet.ErrTooLarge {
-			t.Fatalf("Bell measurement beyond the largest cluster: %v", err)
-		}
+	}
+	w.Pair(13, 14, 0, perfect, perfect, pure(qnet.PhiPlus))
+	w.Pair(15, 16, 0, perfect, perfect, pure(qnet.PhiPlus))
+	check(t, w.Gate2(14, 15, 0, physical.GateCZ, 0))
+	_, err := w.BSM(9, 13, second, 0, 0, rng) // leaves 9+3
+	if qnet.CodeOf(err) != qnet.ErrTooLarge {
+		t.Fatalf("Bell measurement beyond the largest cluster: %v", err)
 	}
 	after := density(t, &w, 0, all...) // at 0, so nothing was touched
 	for i := range rho {
@@ -180,8 +155,9 @@ func TestLargestCluster(t *testing.T) {
 		}
 		w.Free(q, 0)
 	}
-	w.Free(11, 0)
-	w.Free(12, 0)
+	for q := state.ID(11); q < 17; q++ {
+		w.Free(q, 0)
+	}
 	if w.Count() != 0 {
 		t.Errorf("%d qubits left", w.Count())
 	}
@@ -229,7 +205,38 @@ func TestErrors(t *testing.T) {
 		{"basis", func(w *state.World) error { _, err := w.Measure(0, second, qnet.Basis{Theta: nan}, rng); return err }, qnet.ErrInvalid, "not finite"},
 		{"with itself", func(w *state.World) error { return w.Gate2(1, 1, second, physical.GateCZ, 0) }, qnet.ErrInvalid, "two different qubits"},
 		{"depolarising", func(w *state.World) error { return w.Gate2(0, 1, second, physical.GateCZ, 1.01) }, qnet.ErrInvalid, "not between 0 and 1"},
-		{"read-out", func(w *state.World) error { _, err := w.BSM(0, 1, second, 0, nan, rng); return err }, qnet.ErrInvalid, "not between 0 and 1"},
+		{"read-out", func(w *state.World) error {
+			_, err := w.BSM(0, 1, second, 0, nan, rng)
+			return err
+		}, qnet.ErrInvalid, "not between 0 and 1"},
+		{"measured read-out", func(w *state.World) error {
+			_, err := w.MeasureNoisy(0, second, qnet.BasisX, state.Readout{Flip1: -0.1}, rng)
+			return err
+		}, qnet.ErrInvalid, "P(0|1) probability -0.1 is not between 0 and 1"},
+		{"imperfection", func(w *state.World) error {
+			_, err := w.BellMeasure(0, 1, second, &state.Imperfection{Gate1: state.Noise{Dephase: 2}}, rng)
+			return err
+		}, qnet.ErrInvalid, "gate of one qubit: dephasing probability 2"},
+		{"noise", func(w *state.World) error { return w.Depolarise(0, second, nan) }, qnet.ErrInvalid, "depolarising of qubit 0: probability NaN"},
+		{"phase flip", func(w *state.World) error { return w.Dephase(0, second, 1.5) }, qnet.ErrInvalid, "phase flip of qubit 0: probability 1.5"},
+		{"Pauli", func(w *state.World) error { return w.Pauli(0, second, 0.5, 0.3, 0.3) }, qnet.ErrInvalid, "probability 1.1"},
+		{"Pauli below", func(w *state.World) error { return w.Pauli(0, second, 0.5, -0.3, 0.3) }, qnet.ErrInvalid, "probability -0.3 of Y"},
+		{"two depolarised", func(w *state.World) error { return w.Depolarise2(0, 1, second, -1) }, qnet.ErrInvalid, "not between 0 and 1"},
+		{"damping", func(w *state.World) error { return w.DampAmplitude(0, second, 2) }, qnet.ErrInvalid, "not between 0 and 1"},
+		{"unitary", func(w *state.World) error { return w.Unitary1(0, second, [4]complex128{1, 1, 0, 1}) }, qnet.ErrInvalid, "Σ K†K is (1+0i), want (0+0i)"},
+		{"two for unitary", func(w *state.World) error { return w.Unitary2(0, 1, second, &[16]complex128{}) }, qnet.ErrInvalid, "element 0,0 of Σ K†K"},
+		{"channel", func(w *state.World) error {
+			return w.Kraus1(0, second, [4]complex128{1, 0, 0, 1}, [4]complex128{0, 1e-4, 0, 0})
+		}, qnet.ErrInvalid, "element 1,1 of Σ K†K"},
+		{"no channel", func(w *state.World) error { return w.Kraus2(0, 1, second) }, qnet.ErrInvalid, "element 0,0 of Σ K†K"},
+		{"short ψ", func(w *state.World) error {
+			_, err := w.Fidelity(second, []complex128{1, 0}, 0, 1)
+			return err
+		}, qnet.ErrInvalid, "2 amplitudes: want 4"},
+		{"long ψ", func(w *state.World) error {
+			_, err := w.Fidelity(second, []complex128{1, 1}, 0)
+			return err
+		}, qnet.ErrInvalid, "squared norm 2"},
 		{"label", func(w *state.World) error { _, err := w.BellFidelity(second, 0, 1, 4); return err }, qnet.ErrInvalid, "four Bell labels"},
 		{"twice", func(w *state.World) error { _, err := w.Density(second, 0, 1, 0); return err }, qnet.ErrInvalid, "named twice"},
 		{"none", func(w *state.World) error { _, err := w.Density(second); return err }, qnet.ErrInvalid, "no qubit"},

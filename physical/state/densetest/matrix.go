@@ -59,7 +59,8 @@ func (a Matrix) dagger() Matrix {
 	return c
 }
 
-func (a Matrix) plus(f complex128, b Matrix) Matrix {
+// Plus returns a + f·b.
+func (a Matrix) Plus(f complex128, b Matrix) Matrix {
 	c := Zeros(len(a), len(a[0]))
 	for i := range a {
 		for j := range a[i] {
@@ -70,7 +71,7 @@ func (a Matrix) plus(f complex128, b Matrix) Matrix {
 }
 
 // Times returns f·a.
-func (a Matrix) Times(f complex128) Matrix { return Zeros(len(a), len(a[0])).plus(f, a) }
+func (a Matrix) Times(f complex128) Matrix { return Zeros(len(a), len(a[0])).Plus(f, a) }
 
 // Kron returns a⊗b.
 func (a Matrix) Kron(b Matrix) Matrix {
@@ -111,7 +112,7 @@ func (a Matrix) exp() Matrix {
 	sum, term := one, one
 	for k := 1; k < 12; k++ {
 		term = term.Mul(small).Times(complex(1/float64(k), 0))
-		sum = sum.plus(1, term)
+		sum = sum.Plus(1, term)
 	}
 	for range squarings {
 		sum = sum.Mul(sum)
@@ -124,7 +125,7 @@ var (
 	mX = Matrix{{0, 1}, {1, 0}}
 	mY = Matrix{{0, -1i}, {1i, 0}}
 	mZ = Matrix{{1, 0}, {0, -1}}
-	mH = mX.plus(1, mZ).Times(complex(1/math.Sqrt2, 0))
+	mH = mX.Plus(1, mZ).Times(complex(1/math.Sqrt2, 0))
 
 	paulis = []Matrix{mI, mX, mY, mZ}
 	ket    = []Matrix{{{1}, {0}}, {{0}, {1}}}
@@ -138,11 +139,11 @@ func Unit(a, b int) Matrix { return ket[a].Mul(ket[b].dagger()) }
 
 // rotation returns exp(−iθP/2) = cos(θ/2) − i sin(θ/2) P.
 func rotation(p Matrix, theta float64) Matrix {
-	return mI.Times(complex(math.Cos(theta/2), 0)).plus(complex(0, -math.Sin(theta/2)), p)
+	return mI.Times(complex(math.Cos(theta/2), 0)).Plus(complex(0, -math.Sin(theta/2)), p)
 }
 
 // phase returns diag(1, e^{iφ}).
-func phase(phi float64) Matrix { return Unit(0, 0).plus(cmplx.Exp(complex(0, phi)), Unit(1, 1)) }
+func phase(phi float64) Matrix { return Unit(0, 0).Plus(cmplx.Exp(complex(0, phi)), Unit(1, 1)) }
 
 func gate(g physical.Gate, theta float64) Matrix {
 	switch g {
@@ -174,7 +175,7 @@ func gate(g physical.Gate, theta float64) Matrix {
 
 // Bell returns the density matrix of (I⊗XˣZᶻ)|Φ+⟩.
 func Bell(l qnet.BellLabel) Matrix {
-	v := ket[0].Kron(ket[0]).plus(1, ket[1].Kron(ket[1])).Times(complex(1/math.Sqrt2, 0))
+	v := ket[0].Kron(ket[0]).Plus(1, ket[1].Kron(ket[1])).Times(complex(1/math.Sqrt2, 0))
 	if l.Z() {
 		v = mI.Kron(mZ).Mul(v)
 	}
@@ -187,24 +188,28 @@ func Bell(l qnet.BellLabel) Matrix {
 // Projector returns the projector of an outcome of a measurement.
 func Projector(b qnet.Basis, bit uint8) Matrix {
 	x, y, z := math.Sin(b.Theta)*math.Cos(b.Phi), math.Sin(b.Theta)*math.Sin(b.Phi), math.Cos(b.Theta)
-	n := mX.Times(complex(x, 0)).plus(complex(y, 0), mY).plus(complex(z, 0), mZ)
-	return mI.plus(complex(1-2*float64(bit), 0), n).Times(0.5)
+	n := mX.Times(complex(x, 0)).Plus(complex(y, 0), mY).Plus(complex(z, 0), mZ)
+	return mI.Plus(complex(1-2*float64(bit), 0), n).Times(0.5)
 }
 
 // Decay is how one qubit decays: time constants of relaxation and of coherences,
-// in seconds (0: none), and a rate of depolarising, in 1/s.
-type Decay struct{ T1, T2, Depolarise float64 }
+// in seconds (0: none), a rate of depolarising, in 1/s, and the exponent of
+// stretched dephasing (0: 1).
+type Decay struct{ T1, T2, Depolarise, Stretch float64 }
 
-// superoperator returns what d does in dt seconds: element [2a+b][2c+d] is the
-// weight of |c⟩⟨d| in |a⟩⟨b|. The generator is
+// superoperator returns what d does in dt seconds to a qubit of the given age:
+// element [2a+b][2c+d] is the weight of |c⟩⟨d| in |a⟩⟨b|. The generator is
 // γ₁·D[|0⟩⟨1|] + (γφ/2)·D[Z] + r·(tr(ρ)·I/2 − ρ), with D[L]ρ = LρL† − {L†L,ρ}/2,
-// γ₁ = 1/T1 and γφ = 1/T2 − 1/(2·T1).
-func (d Decay) superoperator(dt float64) Matrix {
+// γ₁ = 1/T1 and γφ = 1/T2 − 1/(2·T1). Stretched, γφ = n·tⁿ⁻¹/T2ⁿ at the age t,
+// of which the mean over dt counts, since the terms commute.
+func (d Decay) superoperator(age, dt float64) Matrix {
 	var gamma1, gammaPhi float64
 	if d.T1 > 0 {
 		gamma1 = 1 / d.T1
 	}
-	if d.T2 > 0 {
+	if n := d.Stretch; d.T2 > 0 && n != 0 && n != 1 {
+		gammaPhi = (math.Pow((age+dt)/d.T2, n) - math.Pow(age/d.T2, n)) / dt
+	} else if d.T2 > 0 {
 		gammaPhi = max(0, 1/d.T2-gamma1/2)
 	}
 	gen := Zeros(4, 4)
@@ -217,10 +222,10 @@ func (d Decay) superoperator(dt float64) Matrix {
 				op   Matrix
 			}{{gamma1, Unit(0, 1)}, {gammaPhi / 2, mZ}} {
 				n := l.op.dagger().Mul(l.op)
-				out = out.plus(complex(l.rate, 0), rho.sandwich(l.op, l.op))
-				out = out.plus(complex(-l.rate/2, 0), n.Mul(rho).plus(1, rho.Mul(n)))
+				out = out.Plus(complex(l.rate, 0), rho.sandwich(l.op, l.op))
+				out = out.Plus(complex(-l.rate/2, 0), n.Mul(rho).Plus(1, rho.Mul(n)))
 			}
-			out = out.plus(complex(d.Depolarise, 0), mI.Times(rho.Trace()/2).plus(-1, rho))
+			out = out.Plus(complex(d.Depolarise, 0), mI.Times(rho.Trace()/2).Plus(-1, rho))
 			for i := range 2 {
 				for j := range 2 {
 					gen[2*i+j][2*a+b] = out[i][j] * complex(dt, 0)
@@ -229,6 +234,43 @@ func (d Decay) superoperator(dt float64) Matrix {
 		}
 	}
 	return gen.exp()
+}
+
+// CheckState fails the test unless a is a density matrix: Hermitian, of trace 1
+// and positive, within the tolerance.
+func (a Matrix) CheckState(t TB, tolerance float64) {
+	t.Helper()
+	if d := cmplx.Abs(a.Trace() - 1); !(d < tolerance) {
+		t.Fatalf("trace is off by %g", d)
+	}
+	for i := range a {
+		for j := range a {
+			if d := cmplx.Abs(a[i][j] - cmplx.Conj(a[j][i])); !(d < tolerance) {
+				t.Fatalf("not Hermitian at %d,%d by %g", i, j, d)
+			}
+		}
+	}
+	// a + ε has a Cholesky decomposition if no eigenvalue is below −ε.
+	l := Zeros(len(a), len(a))
+	for i := range a {
+		for j := range i + 1 {
+			x := a[i][j]
+			if i == j {
+				x += complex(10*tolerance, 0)
+			}
+			for k := range j {
+				x -= l[i][k] * cmplx.Conj(l[j][k])
+			}
+			if i != j {
+				l[i][j] = x / l[j][j]
+				continue
+			}
+			if !(real(x) > 0) {
+				t.Fatalf("not positive: pivot %d is %g\n%.4f", i, x, a)
+			}
+			l[i][i] = complex(math.Sqrt(real(x)), 0)
+		}
+	}
 }
 
 // TB is the part of testing.TB that rapid.T has too.

@@ -1,0 +1,141 @@
+package link_test
+
+import (
+	"errors"
+	"math"
+	"math/cmplx"
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// stored prepares a storage qubit of an end in |+⟩.
+func (w *world) stored(side int) (q physical.Qubit) {
+	w.t.Helper()
+	dev := w.fabric.Device(alice + qnet.NodeID(side))
+	dev.Do(physical.Op{Kind: physical.OpAlloc}, func(r physical.Result) { q = r.Qubit })
+	w.run(time.Millisecond)
+	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateH, A: q}, nil)
+	w.run(time.Millisecond)
+	return q
+}
+
+// attempts returns how many attempts have dephased a qubit that was |+⟩.
+func (w *world) attempts(q physical.Qubit) float64 {
+	w.t.Helper()
+	rho, err := w.fabric.Oracle().Density(w.loop.Now(), q)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return math.Log(2*cmplx.Abs(rho[1])) / math.Log1p(-2*w.cfg.dephasing)
+}
+
+// Whatever is asked of a link, a stored qubit is dephased once by each attempt:
+// n successes take n/p of them, with a standard deviation of √(n(1−p))/p. False
+// alarm 6e-7 each: 5 standard deviations. Nothing dephases once the request is
+// over.
+func TestAttemptsDephase(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		typ  link.Type
+		cfg  worldConfig
+	}{
+		{"keep", link.Keep, worldConfig{}},
+		{"keep, far, two lanes", link.Keep, worldConfig{length: 2000, lanes: 2}},
+		{"measure", link.Measure, worldConfig{}},
+		{"measure, far, two lanes", link.Measure, worldConfig{length: 2000, lanes: 2}},
+		{"measure, slowly", link.Measure, worldConfig{length: 2000, spec: physical.Spec{Readout: 50 * time.Microsecond}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			const n, p = 4000, 0.02
+			cfg := c.cfg
+			cfg.seed, cfg.probability, cfg.dephasing, cfg.spec.Storage = 21, p, 1e-6, 1
+			w := newWorld(t, cfg)
+			qs := [2]physical.Qubit{w.stored(0), w.stored(1)}
+			if got := w.attempts(qs[0]); math.Abs(got) > 1e-6 {
+				t.Fatalf("%g attempts before any", got)
+			}
+			src := physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisZ}}
+			w.ends[1].bases = src
+			id := w.ends[0].create(link.Request{Type: c.typ, Pairs: n, Deadline: qnet.Never, Limit: n, Bases: src})
+			w.runUntil(time.Hour, func() bool { return w.ended(id) })
+			w.run(time.Second)
+			for side, q := range qs {
+				got := w.attempts(q)
+				want, deviation := n/p, math.Sqrt(n*(1-p))/p
+				// When the last pair has come the other lanes attempt until they hear it, and
+				// what they bring then, or in bulk beside the last frame, is nobody's.
+				if spare := 5000.0 * float64(max(cfg.lanes, 1)-1); got < want-5*deviation || got > want+5*deviation+spare {
+					t.Errorf("side %d: %.1f attempts, want %.0f ± %.0f", side, got, want, deviation)
+				}
+				if r := math.Round(got); math.Abs(got-r) > 1e-3 {
+					t.Errorf("side %d: %g attempts", side, got)
+				}
+			}
+			w.run(time.Second)
+			if a, b := w.attempts(qs[0]), w.attempts(qs[1]); math.Abs(a-b) > 1e-3 {
+				t.Errorf("%g attempts at one end and %g at the other", a, b)
+			}
+			for side, q := range qs {
+				w.fabric.Device(alice+qnet.NodeID(side)).Do(physical.Op{Kind: physical.OpFree, A: q}, nil)
+			}
+			w.run(time.Second)
+			w.rest()
+		})
+	}
+}
+
+// counter counts what is armed.
+type counter struct {
+	physical.Device
+	armed   []int // by lane
+	refused int
+}
+
+func (c *counter) Do(op physical.Op, done func(physical.Result)) {
+	if op.Kind != physical.OpArm {
+		c.Device.Do(op, done)
+		return
+	}
+	c.Device.Do(op, func(r physical.Result) {
+		if r.Err == nil {
+			c.armed[op.Lane]++
+		} else if errors.Is(r.Err, qnet.ErrNoMemory) {
+			c.refused++
+		}
+		done(r)
+	})
+}
+
+// Lanes that share a communication qubit take turns at it, without asking for it
+// again and again.
+func TestLanesShareAQubit(t *testing.T) {
+	const n, lanes = 300, 3
+	var devices []*counter
+	w := newWorld(t, worldConfig{seed: 22, probability: 0.01, lanes: lanes, length: 1000,
+		spec: physical.Spec{Communication: 1, Init: 5 * time.Microsecond},
+		device: func(d physical.Device) physical.Device {
+			c := &counter{Device: d, armed: make([]int, lanes)}
+			devices = append(devices, c)
+			return c
+		}})
+	id := w.ends[0].create(link.Request{Pairs: n, Deadline: qnet.Never, Limit: n})
+	w.runUntil(time.Minute, func() bool { return w.ended(id) })
+	w.run(time.Second)
+	w.rest()
+	for _, d := range devices {
+		for lane, k := range d.armed {
+			if k < n/lanes-5 || k > n/lanes+5 {
+				t.Errorf("lane %d was armed %d times for %d pairs", lane, k, n)
+			}
+		}
+		if d.refused > 2*n*lanes {
+			t.Errorf("%d refusals for %d pairs", d.refused, n)
+		}
+	}
+	t.Logf("armed %v and %v times, refused %d and %d times", devices[0].armed, devices[1].armed, devices[0].refused, devices[1].refused)
+}

@@ -1,0 +1,158 @@
+package fabric
+
+import (
+	"math"
+
+	"qstack/physical/state"
+	"qstack/qnet"
+)
+
+// Attempts on a link dephase what the node stores: each flips the phase of every
+// storage qubit of an end with that end's probability, so that N attempts leave
+// (1−2p)^N of its coherence. An end counts its attempts, a storage qubit
+// remembers the count of its last touch, and what was attempted since acts on it
+// before it is touched again; a phase flip commutes with the decay meanwhile. An
+// attempt counts from the instant that its photons are at the station, and so for
+// the qubits that are stored at that instant: |0⟩, as a qubit is prepared, does
+// not feel those of before.
+
+// Begin makes a lane of either side attempt from cycle first until cycle last,
+// which is to be the next that succeeds, in place of what it attempted before.
+func (l *Link) Begin(lanes [2]uint32, first, last uint64) {
+	for side := range l.ends {
+		e := &l.ends[side]
+		if e.keep == 0 {
+			continue
+		}
+		s := l.armed(side, lanes[side])
+		if s == nil {
+			continue
+		}
+		if s.attempting {
+			e.attempts += s.before(s.last + 1)
+		} else {
+			s.attempting = true
+			e.active = append(e.active, s)
+		}
+		s.first, s.last = first, last
+	}
+}
+
+// End makes a lane of either side attempt no more from the given cycle on.
+func (l *Link) End(lanes [2]uint32, cycle uint64) {
+	for side := range l.ends {
+		if e := &l.ends[side]; int64(lanes[side]) < int64(len(e.slots)) {
+			e.stop(&e.slots[lanes[side]], cycle)
+		}
+	}
+}
+
+// stop ends the attempts of a lane before the given cycle.
+func (e *end) stop(s *slot, cycle uint64) {
+	if !s.attempting {
+		return
+	}
+	e.attempts += s.before(cycle)
+	s.attempting = false
+	for i, o := range e.active {
+		if o == s {
+			last := len(e.active) - 1
+			e.active[i] = e.active[last]
+			e.active = e.active[:last]
+			return
+		}
+	}
+}
+
+// pause has the lane make no attempts that would emit from one instant to
+// another.
+func (s *slot) pause(from, to qnet.Time) {
+	e := s.end
+	s.ready = max(s.ready, to)
+	if !s.attempting {
+		return
+	}
+	cycles := &e.link.cycles
+	e.attempts += s.before(cycles.From(from))
+	s.first = max(s.first, cycles.From(to))
+}
+
+// before returns the number of attempts before the given cycle.
+func (s *slot) before(cycle uint64) uint64 {
+	if cycle = min(cycle, s.last+1); cycle > s.first {
+		return cycle - s.first
+	}
+	return 0
+}
+
+// made returns the number of attempts of an end until t.
+func (e *end) made(t qnet.Time) uint64 {
+	n := e.attempts
+	if len(e.active) > 0 {
+		next := e.link.cycles.From(t.Add(-e.link.half) + 1)
+		for _, s := range e.active {
+			n += s.before(next)
+		}
+	}
+	return n
+}
+
+// coherence returns the logarithm of what attempts until t have left of the
+// coherence that the storage qubit had at its last touch.
+func (s *slot) coherence(t qnet.Time) (log float64) {
+	for i, mark := range s.marks {
+		e := s.dev.dephasing[i]
+		// Attempts that were expected and then withdrawn may have counted.
+		if n := int64(e.made(t) - mark); n > 0 {
+			log += float64(n) * e.keep
+		}
+	}
+	return log
+}
+
+// mark forgets the attempts until t.
+func (s *slot) mark(t qnet.Time) {
+	for i, mark := range s.marks {
+		s.marks[i] = max(mark, s.dev.dephasing[i].made(t))
+	}
+}
+
+// settle makes the attempts until t act on the qubit, which is about to be
+// touched.
+func (f *Fabric) settle(s *slot, t qnet.Time) {
+	log := s.coherence(t)
+	if log == 0 {
+		return
+	}
+	s.mark(t)
+	// The qubit exists and the probability is one: this does not fail.
+	_ = f.world.Dephase(state.ID(s.index), t, -math.Expm1(log)/2)
+}
+
+// dephased makes the attempts until t act on a density matrix of the given
+// qubits, the first the most significant.
+func (f *Fabric) dephased(t qnet.Time, ids []state.ID, rho []complex128) {
+	n := 1 << len(ids)
+	for k, id := range ids {
+		log := f.slots[id].coherence(t)
+		if log == 0 {
+			continue
+		}
+		c, bit := complex(math.Exp(log), 0), n>>1>>k
+		for i := range rho {
+			if (i/n^i%n)&bit != 0 {
+				rho[i] *= c
+			}
+		}
+	}
+}
+
+// pending reports whether attempts have to act on one of the qubits.
+func (f *Fabric) pending(t qnet.Time, ids []state.ID) bool {
+	for _, id := range ids {
+		if f.slots[id].coherence(t) != 0 {
+			return true
+		}
+	}
+	return false
+}
