@@ -1,7 +1,8 @@
 // Command qnoded is the daemon of a quantum-network node and everything around
 // it: it makes what the processes of a network start from (init), runs one of
 // them (run), a whole network of processes (up, demo), or the same network in
-// virtual time (sim), and tells what they are doing (status, doctor).
+// virtual time (sim), tells what they are doing (status, doctor), and shows the
+// hardware that it can emulate (hw).
 package main
 
 import (
@@ -106,7 +107,7 @@ Exit codes: 0 success, 1 failure at run time or a failed verdict, 2 wrong usage,
 		SilenceUsage:       true,
 		DisableSuggestions: true, // they are several lines
 	}
-	root.AddCommand(newDemo(), newSim(), newUp(), newInit(), newRun(), newStatus(), newDoctor(), newObserve(), newVersion())
+	root.AddCommand(newDemo(), newSim(), newUp(), newInit(), newRun(), newStatus(), newDoctor(), newHW(), newObserve(), newVersion())
 	return root
 }
 

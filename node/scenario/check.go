@@ -3,6 +3,8 @@ package scenario
 import (
 	"fmt"
 	"time"
+
+	"qstack/qnet/toml"
 )
 
 // Ranges of values.
@@ -33,13 +35,13 @@ func (s *Scenario) Validate() error {
 		problems = append(problems, &Error{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
 	for i := range s.Nodes {
-		s.Nodes[i].Hardware.check(element("nodes", i)+".hardware", report)
+		s.Nodes[i].Hardware.check(toml.Element("nodes", i)+".hardware", report)
 	}
 	for i := range s.Links {
-		s.Links[i].Heralding.check(element("links", i)+".heralding", report)
+		s.Links[i].Heralding.check(toml.Element("links", i)+".heralding", report)
 	}
 	s.check(report)
-	return join(problems)
+	return toml.Join(problems)
 }
 
 // check reports what is wrong with s, hardware and heralding apart.
@@ -61,7 +63,7 @@ func (s *Scenario) check(report reporter) {
 
 	s.checkDuplicates(report)
 	for i := range s.Nodes {
-		n, key := &s.Nodes[i], element("nodes", i)
+		n, key := &s.Nodes[i], toml.Element("nodes", i)
 		checkName(n.Name, maxName, key+".name", report)
 		if n.Storage < 0 || n.Storage > MaxStorage {
 			report(key+".storage", "must be from 0 to %d", MaxStorage)
@@ -74,7 +76,7 @@ func (s *Scenario) check(report reporter) {
 	names := make(map[string]int, len(s.Links))
 	between := make(map[[2]int]int, len(s.Links))
 	for i := range s.Links {
-		l, key := &s.Links[i], element("links", i)
+		l, key := &s.Links[i], toml.Element("links", i)
 		checkName(l.Name, maxLinkName, key+".name", report)
 		if first, ok := names[l.Name]; ok {
 			report(key+".name", "links[%d] is called %q already: give each link a name of its own", first, l.Name)
@@ -108,7 +110,7 @@ func (s *Scenario) checkDuplicates(report reporter) {
 		if first, ok := nodes[name]; !ok {
 			nodes[name] = i
 		} else if name != "" { // that is wrong by itself
-			report(element("nodes", i)+".name", "nodes[%d] has this name already: give each node its own", first)
+			report(toml.Element("nodes", i)+".name", "nodes[%d] has this name already: give each node its own", first)
 		}
 	}
 }
