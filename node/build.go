@@ -10,6 +10,7 @@ import (
 	"qstack/physical"
 	"qstack/physical/fabric"
 	"qstack/physical/herald"
+	"qstack/physical/preset"
 	"qstack/physical/state"
 	"qstack/qnet"
 )
@@ -98,6 +99,11 @@ func Model(h *scenario.Heralding) interface {
 	herald.Model
 	Validate() error
 } {
+	if h.Preset != nil {
+		if l, err := h.Preset.Link(); err == nil && l.Model != nil {
+			return l.Model
+		}
+	}
 	if h.Model == scenario.DoubleClick {
 		return herald.DoubleClick{EtaA: h.Efficiency, EtaB: h.Efficiency, Visibility: h.Visibility,
 			DarkCount: h.DarkCounts, NumberResolving: h.NumberResolving, PeriodNS: h.Period()}
@@ -115,25 +121,65 @@ func meanWeights(m herald.Model) (w [4]float64) {
 	return w
 }
 
+// device returns the hardware of a kind of node.
+func device(h *scenario.Hardware) *preset.Device {
+	if h.Preset != nil {
+		return h.Preset.Device()
+	}
+	d := &preset.Device{Communication: state.Decay{T1: h.T1, T2: h.T2}}
+	if h.Depolarising > 0 {
+		d.Communication.Depolarise = 1 / h.Depolarising
+	}
+	d.Storage = d.Communication
+	d.Spec = physical.Spec{
+		Init: h.Init, Gate1: h.Gate1, Gate2: h.Gate2, Readout: h.Readout,
+		T1: h.T1, T2: h.T2, Depolarise: d.Communication.Depolarise,
+		Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(h.ReadoutError)}},
+	}
+	return d
+}
+
 // spec returns the data sheet of node i.
 func spec(s *scenario.Scenario, i int) *physical.Spec {
 	n := &s.Nodes[i]
-	h := &n.Hardware
-	sp := &physical.Spec{
-		Storage: n.Storage, Lanes: make(map[physical.LinkID]int),
-		Init: h.Init, Gate1: h.Gate1, Gate2: h.Gate2, Readout: h.Readout,
-		T1: h.T1, T2: h.T2,
-		Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(h.ReadoutError)}},
-	}
-	if h.Depolarising > 0 {
-		sp.Depolarise = 1 / h.Depolarising
-	}
+	sp := device(&n.Hardware).Spec
+	sp.Storage, sp.Lanes = n.Storage, make(map[physical.LinkID]int)
 	for j := range s.Links {
-		if k := &s.Links[j]; k.A == i || k.B == i {
-			sp.Lanes[LinkID(j)] = k.Lanes
+		k := &s.Links[j]
+		if k.A != i && k.B != i {
+			continue
+		}
+		sp.Lanes[LinkID(j)] = k.Lanes
+		a, b := dephasing(s, k)
+		if k.B == i {
+			a = b
+		}
+		if a > 0 {
+			if sp.AttemptDephasing == nil {
+				sp.AttemptDephasing = make(map[physical.LinkID]float64)
+			}
+			sp.AttemptDephasing[LinkID(j)] = a
 		}
 	}
-	return sp
+	return &sp
+}
+
+// dephasing returns the probabilities that an attempt on a link flips the phase
+// of a storage qubit at either end.
+func dephasing(s *scenario.Scenario, k *scenario.Link) (a, b float64) {
+	link := k.Heralding.Preset
+	if link == nil {
+		return 0, 0
+	}
+	if h := s.Nodes[k.A].Hardware.Preset; h != nil {
+		p, _ := h.Dephasing(link)
+		a = float64(p)
+	}
+	if h := s.Nodes[k.B].Hardware.Preset; h != nil {
+		_, p := h.Dephasing(link)
+		b = float64(p)
+	}
+	return a, b
 }
 
 // FabricConfig returns the emulated world of the scenario, degraded by faults
@@ -149,19 +195,15 @@ func (p *Plan) FabricConfig(faults ...scenario.Fault) (fabric.Config, error) {
 	cfg := fabric.Config{Seed: s.Seed}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
-		sp := p.Topology.Nodes[i].Spec // what is told
-		h := &n.Hardware               // what is true
-		d := state.Decay{T1: h.T1, T2: h.T2}
-		if h.Depolarising > 0 {
-			d.Depolarise = 1 / h.Depolarising
-		}
-		cfg.Nodes = append(cfg.Nodes, fabric.NodeConfig{ID: p.ids[n.Name], Name: n.Name, Spec: *sp, Communication: d, Storage: d,
-			Noise: physical.Noise{Gate2Depolarising: h.Gate2Depolarising, QubitNoise: physical.QubitNoise{ReadoutError: physical.SymmetricReadout(h.ReadoutError)}}})
+		d := device(&n.Hardware) // what is true; the Spec is what is told
+		cfg.Nodes = append(cfg.Nodes, fabric.NodeConfig{ID: p.ids[n.Name], Name: n.Name, Spec: *p.Topology.Nodes[i].Spec,
+			Communication: d.Communication, Storage: d.Storage, Noise: d.Spec.Noise})
 	}
 	for i := range s.Links {
 		k := &s.Links[i]
+		a, b := dephasing(s, k)
 		cfg.Links = append(cfg.Links, fabric.LinkConfig{ID: LinkID(i), A: p.ids[s.Nodes[k.A].Name], B: p.ids[s.Nodes[k.B].Name],
-			LanesA: k.Lanes, LanesB: k.Lanes, Model: Model(&k.Heralding), Length: k.Length, Speed: s.FibreSpeed})
+			LanesA: k.Lanes, LanesB: k.Lanes, Model: Model(&k.Heralding), Length: k.Length, Speed: s.FibreSpeed, DephasingA: a, DephasingB: b})
 	}
 	return cfg, nil
 }

@@ -88,6 +88,9 @@ func newChain(s *scenario.Scenario, nodes, links []int) (*chain, error) {
 	for i, pos := range nodes {
 		n := &s.Nodes[pos]
 		h := &n.Hardware
+		if h.Preset != nil {
+			return nil, unexpected("node "+n.Name, "hardware", h.Preset.Name)
+		}
 		if h.T1 > 0 {
 			return nil, qnet.Errorf(qnet.ErrUnsupported,
 				"node %s: hardware %s relaxes (t1 = %g s), and pairs with relaxation are not Bell-diagonal: no expected values; leave out t1 to have them", n.Name, h.Name, h.T1)
@@ -105,6 +108,9 @@ func newChain(s *scenario.Scenario, nodes, links []int) (*chain, error) {
 	}
 	for _, pos := range links {
 		l := &s.Links[pos]
+		if h := l.Heralding.Preset; h != nil {
+			return nil, unexpected("link "+l.Name, "heralding", h.Name)
+		}
 		p, w := herald(&l.Heralding)
 		c.links = append(c.links, link{
 			probability: p,
@@ -116,6 +122,13 @@ func newChain(s *scenario.Scenario, nodes, links []int) (*chain, error) {
 		})
 	}
 	return c, nil
+}
+
+// unexpected says that nothing is expected of hardware or heralding that is a
+// preset.
+func unexpected(of, what, name string) error {
+	return qnet.Errorf(qnet.ErrUnsupported,
+		"%s: %s is the preset %s: there are formulas for expected values of ideal and double-click links between hardware given in the scenario itself", of, what, name)
 }
 
 // rate returns the rate of a time constant, 0 for none.

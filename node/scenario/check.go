@@ -124,6 +124,9 @@ func (s *Scenario) checkLength(l *Link, key string, report reporter) {
 	case !(l.Length <= maxLength):
 		report(key, "must be at most %g km", maxLength/1e3)
 	default:
+		if l.Heralding.Preset != nil {
+			return // which has its own way to count attempts that overlap
+		}
 		back := 2 * s.HalfDelay(l)
 		if period := l.Heralding.Period(); float64(back) > period {
 			report(key, "the herald of an attempt is back after %v, but the next attempt is due after %.3g us: shorten the link, or lower attempt_rate to %.4g Hz or less",
@@ -134,6 +137,9 @@ func (s *Scenario) checkLength(l *Link, key string, report reporter) {
 
 // check reports what is wrong with h; path is the key of its section.
 func (h *Hardware) check(path string, report reporter) {
+	if h.Preset != nil {
+		return // it is valid
+	}
 	for _, v := range []struct {
 		key   string
 		value float64
@@ -162,6 +168,9 @@ func (h *Hardware) check(path string, report reporter) {
 
 // check reports what is wrong with h; path is the key of its section.
 func (h *Heralding) check(path string, report reporter) {
+	if h.Preset != nil {
+		return // it is valid
+	}
 	if !(h.AttemptRate >= minAttemptRate && h.AttemptRate <= maxAttemptRate) {
 		report(path+".attempt_rate", "must be from %g Hz to %g Hz", minAttemptRate, maxAttemptRate)
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"qstack/physical/preset"
 	"qstack/qnet"
 )
 
@@ -26,14 +27,23 @@ var faults = []struct {
 	// The readout_error of all hardware.
 	{"readout", maxReadout, func(s *Scenario, v float64) string {
 		for i := range s.Nodes {
-			s.Nodes[i].Hardware.ReadoutError = v
+			h := &s.Nodes[i].Hardware
+			h.ReadoutError = v
+			if h.Preset != nil {
+				h.Preset = faulty(h.Preset, "readout_error_0", v)
+				h.Preset = faulty(h.Preset, "readout_error_1", v)
+			}
 		}
 		return ""
 	}},
 	// The gate2_depolarising of all hardware.
 	{"gate2", 1, func(s *Scenario, v float64) string {
 		for i := range s.Nodes {
-			s.Nodes[i].Hardware.Gate2Depolarising = v
+			h := &s.Nodes[i].Hardware
+			h.Gate2Depolarising = v
+			if h.Preset != nil {
+				h.Preset = faulty(h.Preset, "gate2_depolarising", v)
+			}
 		}
 		return ""
 	}},
@@ -41,7 +51,13 @@ var faults = []struct {
 	{"visibility", 1, func(s *Scenario, v float64) string {
 		applied := false
 		for i := range s.Links {
-			if h := &s.Links[i].Heralding; h.Model == DoubleClick {
+			h := &s.Links[i].Heralding
+			switch {
+			case h.Preset != nil:
+				if p := faulty(h.Preset, "visibility", v); p != h.Preset {
+					h.Preset, applied = p, true
+				}
+			case h.Model == DoubleClick:
 				h.Visibility, applied = v, true
 			}
 		}
@@ -54,6 +70,15 @@ var faults = []struct {
 			return fmt.Sprintf("a link with model = %q; those of network %s have model = %q", DoubleClick, s.Name, s.Links[0].Heralding.Model)
 		}
 	}},
+}
+
+// faulty returns a preset with another value of a parameter, or as it is if it
+// has no such parameter.
+func faulty(p *preset.Preset, parameter string, v float64) *preset.Preset {
+	if other, err := p.With(fmt.Sprintf("%s=%g", parameter, v)); err == nil {
+		return other
+	}
+	return p
 }
 
 // ParseFault parses a fault such as readout=0.05.

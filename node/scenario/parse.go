@@ -3,9 +3,11 @@ package scenario
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"qstack/physical/preset"
 	"qstack/qnet"
 	"qstack/qnet/toml"
 )
@@ -30,7 +32,7 @@ func Parse(name string, data []byte) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := parser{doc: doc}
+	p := parser{doc: doc, file: name}
 	s := p.scenario()
 	if doc.OK() { // only then do the values mean anything
 		for i, h := range p.hardware {
@@ -51,7 +53,9 @@ func Parse(name string, data []byte) (*Scenario, error) {
 
 // parser turns a document into a scenario.
 type parser struct {
-	doc *toml.Document
+	doc     *toml.Document
+	file    string
+	presets *preset.Library // nil until one is needed
 
 	// The sections, and the keys that they stand at.
 	hardware       []*Hardware
@@ -152,6 +156,12 @@ func (p *parser) hardwareSections(t *toml.Table) map[string]*Hardware {
 			continue
 		}
 		h := &Hardware{Name: names[i]}
+		if t.Has("preset") {
+			if h.Preset = p.preset(t); h.Preset != nil {
+				sections[h.Name] = h
+			}
+			continue
+		}
 		switch memory := t.Text("memory", "dephasing"); memory {
 		case "dephasing":
 			h.T1 = p.lifetime(t, "t1")
@@ -192,6 +202,14 @@ func (p *parser) heraldingSections(t *toml.Table) map[string]*Heralding {
 // readHeralding reads a section, or the table in a link when name is empty.
 func (p *parser) readHeralding(name string, t *toml.Table) *Heralding {
 	h := &Heralding{Name: name}
+	if t.Has("preset") {
+		if published := p.preset(t); published != nil {
+			if err := h.use(published); err != nil {
+				p.doc.Problem(t.Key("preset"), "%v", err)
+			}
+		}
+		return h
+	}
 	h.Model = Model(t.Required("model", fmt.Sprintf("want model = %q or %q", Ideal, DoubleClick)))
 	h.AttemptRate = t.RequiredQuantity("attempt_rate", &toml.Frequencies)
 	switch h.Model {
@@ -224,7 +242,11 @@ func (p *parser) node(t *toml.Table, hardware map[string]*Hardware) Node {
 			p.doc.Problem(t.Key("hardware"), "no section [hardware.%s]; there are %s", toml.Shorten(name), sectionNames(hardware))
 		}
 	}
-	n.Storage = int(t.Integer("storage", 0, 0, MaxStorage))
+	storage := 0
+	if h := n.Hardware.Preset; h != nil {
+		storage = h.Device().Spec.Storage
+	}
+	n.Storage = int(t.Integer("storage", int64(storage), 0, MaxStorage))
 	if d, ok := p.duration(t, "cutoff"); ok {
 		if n.Cutoff = d; d == 0 {
 			p.doc.Problem(t.Key("cutoff"), "must be positive; leave it out for none")
@@ -242,7 +264,6 @@ func (p *parser) link(t *toml.Table, s *Scenario, positions map[string]int, hera
 		name = s.Nodes[l.A].Name + "-" + s.Nodes[l.B].Name
 	}
 	l.Name = t.Text("name", name)
-	l.Length = t.RequiredQuantity("length", &toml.Lengths)
 	l.Lanes = int(t.Integer("lanes", 1, 1, MaxLanes))
 	switch v := t.Get("heralding").(type) {
 	case nil:
@@ -258,8 +279,72 @@ func (p *parser) link(t *toml.Table, s *Scenario, positions map[string]int, hera
 	default:
 		p.doc.Problem(t.Key("heralding"), "want the name of a section [heralding.NAME], or its keys in { }, not %s", toml.Kind(v))
 	}
+	p.length(t, &l)
 	t.Done()
 	return l
+}
+
+// length reads the length of a link. That of a preset stands unless the link
+// says otherwise.
+func (p *parser) length(t *toml.Table, l *Link) {
+	h := l.Heralding.Preset
+	switch {
+	case h == nil && l.Heralding.Model == "": // what is wrong with it has been said
+		l.Length, _ = t.Quantity("length", &toml.Lengths)
+		return
+	case h == nil:
+		l.Length = t.RequiredQuantity("length", &toml.Lengths)
+		return
+	}
+	if length, ok := t.Quantity("length", &toml.Lengths); ok {
+		other, err := h.With(fmt.Sprintf("length=%g m", length))
+		if err != nil {
+			p.doc.Problem(t.Key("length"), "%v", err)
+			return
+		}
+		h = other
+	}
+	name := l.Heralding.Name
+	var err error
+	if l.Heralding, l.Length, err = FromPreset(h); err != nil {
+		p.doc.Problem(t.Key("heralding"), "%v", err)
+	}
+	l.Heralding.Name = name
+}
+
+// preset reads the preset that a section names, with its other values; nil when
+// something is wrong, which has been reported.
+func (p *parser) preset(t *toml.Table) *preset.Preset {
+	name := t.Text("preset", "")
+	var settings []string
+	if set := t.Sub("set"); set != nil {
+		for _, key := range set.Keys() {
+			settings = append(settings, fmt.Sprintf("%s=%v", key, set.Get(key)))
+		}
+	}
+	t.Done()
+	if p.presets == nil {
+		var err error
+		if p.presets, err = preset.Open(); err != nil {
+			p.doc.Problem(t.Key("preset"), "%v", err)
+			return nil
+		}
+	}
+	if preset.IsPath(name) && !filepath.IsAbs(name) {
+		name = filepath.Join(filepath.Dir(p.file), name)
+	}
+	h, err := p.presets.Load(name)
+	if err != nil {
+		p.doc.Problem(t.Key("preset"), "%v", err)
+		return nil
+	}
+	if len(settings) > 0 {
+		if h, err = h.With(settings...); err != nil {
+			p.doc.Problem(t.Key("set"), "%v", err)
+			return nil
+		}
+	}
+	return h
 }
 
 // ends reads the nodes that a link joins; -1 stands for one that is wrong and

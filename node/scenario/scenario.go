@@ -39,10 +39,18 @@
 //	probability = 0.01             # of success per attempt
 //	fidelity = 1                   # of the Werner state that a success leaves
 //
+//	[hardware.nv]
+//	preset = "nv-lab"              # published hardware ("qnoded hw list"), or the path of a preset file
+//	set = { readout_error_0 = 0.02 } # parameters ("qnoded hw show nv-lab") with other values
+//
+//	[heralding.nv]
+//	preset = "nv-lab"
+//	set = { alpha = 0.2 }
+//
 //	[[nodes]]
 //	name = "alice"
 //	hardware = "ion"
-//	storage = 1                    # storage qubits; 0 unless given
+//	storage = 1                    # storage qubits; the preset's, or 0, unless given
 //	cutoff = "20 ms"               # longest wait for a swap here; none unless given
 //
 //	[[nodes]]
@@ -52,7 +60,7 @@
 //	[[links]]
 //	nodes = ["alice", "bob"]
 //	name = "alice-bob"             # this unless given
-//	length = "2 m"                 # of fibre; the heralding station is mid-way
+//	length = "2 m"                 # of fibre; the heralding station is mid-way; the preset's unless given
 //	lanes = 1                      # communication qubits at each end; 1 unless given
 //	heralding = "photons"          # or the keys of such a section in { }
 //
@@ -67,6 +75,7 @@ import (
 	"strings"
 	"time"
 
+	"qstack/physical/preset"
 	"qstack/qnet"
 )
 
@@ -104,6 +113,8 @@ type Node struct {
 // is perfect and takes no time.
 type Hardware struct {
 	Name string // of its section
+	// Preset is published hardware; nil for what the other fields say.
+	Preset *preset.Preset
 	// T1 is the time constant of relaxation to |0⟩, T2 that of coherences, in
 	// seconds; 0 for none. Without relaxation T2 is pure dephasing: a phase flip
 	// of probability (1−e^{−t/T2})/2.
@@ -141,8 +152,10 @@ const (
 
 // Heralding says how a link makes entanglement.
 type Heralding struct {
-	Name        string // of its section, empty when it stands in the link itself
-	Model       Model
+	Name string // of its section, empty when it stands in the link itself
+	// Preset is published hardware; nil for what the other fields say.
+	Preset      *preset.Preset
+	Model       Model   // with a preset, that of its link
 	AttemptRate float64 // per second
 
 	// Of Ideal.
@@ -159,7 +172,41 @@ type Heralding struct {
 }
 
 // Period returns the time between attempts in nanoseconds.
-func (h *Heralding) Period() float64 { return 1e9 / h.AttemptRate }
+func (h *Heralding) Period() float64 {
+	if h.Preset != nil {
+		if l, err := h.Preset.Link(); err == nil && l.Model != nil {
+			return l.Model.Period()
+		}
+	}
+	return 1e9 / h.AttemptRate
+}
+
+// use makes the heralding that of a preset. It returns what is wrong with that.
+func (h *Heralding) use(p *preset.Preset) error {
+	l, err := p.Link()
+	if err != nil {
+		return err
+	}
+	if l.Model == nil {
+		return qnet.Errorf(qnet.ErrUnsupported, "%s prepares light and measures it, but makes no pairs", p.Name)
+	}
+	h.Preset, h.Model, h.AttemptRate = p, Model(p.Model.Name), 1e9/l.Model.Period()
+	return nil
+}
+
+// FromPreset returns the heralding of a preset's link, and the length of its
+// fibre in metres: of unequal arms the longer counts for both. The error, of code
+// qnet.ErrUnsupported, says that it has none that heralds pairs.
+func FromPreset(p *preset.Preset) (h Heralding, length float64, err error) {
+	if err = h.use(p); err != nil {
+		return Heralding{}, 0, err
+	}
+	l, err := p.Link()
+	if err != nil {
+		return Heralding{}, 0, err
+	}
+	return h, 2 * max(l.LengthA, l.LengthB), nil
+}
 
 // NodeIndex returns the position of the node called name, or an error of code
 // qnet.ErrUnknown that names those there are.

@@ -137,7 +137,7 @@ func TestErrors(t *testing.T) {
 		{"version = 1", "version = 2", `f.toml:1:11: version: 2: this program reads version 1`},
 		{"version = 1", `version = "1"`, `f.toml:1:11: version: "1": want version = 1`},
 		{"seed = 7", "sede = 7", `f.toml:6:1: network.sede: unknown key; the keys here are name, realm, seed, dilation, fibre_speed`},
-		{"lanes = 4", "\"la nes\" = 4", `f.toml:46:1: links[0]."la nes": unknown key; the keys here are nodes, name, length, lanes, heralding`},
+		{"lanes = 4", "\"la nes\" = 4", `f.toml:46:1: links[0]."la nes": unknown key; the keys here are nodes, name, lanes, heralding, length`},
 		{"fidelity = 0.25", "fidelity = 0.25, efficiency = 1", `f.toml:56:90: links[1].heralding.efficiency: unknown key; the keys here are model, attempt_rate, probability, fidelity`},
 		{"t2 = \"1500 ms\"", "t3 = \"1500 ms\"", `f.toml:12:1: hardware.ion.t3: unknown key; the keys here are memory, t1, t2, init, gate1, gate2, readout, gate2_depolarising, readout_error`},
 		{"[network]", "[netwrok]", "f.toml:1:1: network: missing: want a table [network] with a name\nf.toml:3:2: netwrok: unknown key; the keys here are version, network, hardware, heralding, nodes, links"},

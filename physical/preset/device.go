@@ -51,7 +51,7 @@ type Device struct {
 	// Communication and Storage say how the states of the qubits decay.
 	Communication, Storage state.Decay
 	// DephasingA and DephasingB are the probabilities that one attempt flips the
-	// phase of a storage qubit at either end of the link.
+	// phase of a storage qubit at either end of the preset's own link; see Dephasing.
 	DephasingA, DephasingB herald.AttemptDephasing
 }
 
@@ -98,17 +98,29 @@ func (p *Preset) Device() *Device {
 			ReadoutError:      s.Noise.ReadoutError,
 		}
 	}
+	d.DephasingA, d.DephasingB = p.Dephasing(p)
+	return d
+}
+
+// Dephasing returns the probabilities that one attempt on a link flips the phase
+// of a storage qubit of the device p at its end A or B.
+func (p *Preset) Dephasing(link *Preset) (a, b herald.AttemptDephasing) {
+	g := given{deviceParams, p.Values}
 	switch {
 	case g.has("attempts_1e"):
 		// n is above 0, which is all that is asked of it.
-		d.DephasingA, _ = herald.FitAttemptDephasing(g.number("attempts_1e"))
-		d.DephasingB = d.DephasingA
-	case g.has("coupling_rate") && p.Model != nil && p.Model.Operating == "alpha":
-		link := given{p.Model.Params, p.Values}
+		a, _ = herald.FitAttemptDephasing(g.number("attempts_1e"))
+		return a, a
+	case g.has("coupling_rate"):
 		spin := herald.NuclearSpin{CouplingHz: g.number("coupling_rate"), ResetNS: g.number("reset_std") * 1e9}
-		d.DephasingA, d.DephasingB = spin.Dephasing(link.arm("alpha", "a")), spin.Dephasing(link.arm("alpha", "b"))
+		if link.Model == nil || link.Model.Operating != "alpha" {
+			const alpha = 0.5 // the emitter ends in either state
+			return spin.Dephasing(alpha), spin.Dephasing(alpha)
+		}
+		l := given{link.Model.Params, link.Values}
+		return spin.Dephasing(l.arm("alpha", "a")), spin.Dephasing(l.arm("alpha", "b"))
 	}
-	return d
+	return 0, 0
 }
 
 // storageParams make storage qubits differ from communication qubits.

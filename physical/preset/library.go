@@ -75,7 +75,7 @@ func (l *Library) Presets() []*Preset { return l.presets }
 func (l *Library) Load(nameOrPath string) (*Preset, error) { return l.load(nameOrPath, nil) }
 
 func (l *Library) load(name string, trail []string) (*Preset, error) {
-	if !isPath(name) {
+	if !IsPath(name) {
 		if p := l.find(name); p != nil {
 			return p, nil
 		}
@@ -96,14 +96,15 @@ func (l *Library) Parse(file string, data []byte) (*Preset, error) { return l.pa
 
 func (l *Library) parse(file string, data []byte, trail []string) (*Preset, error) {
 	return parse(file, data, func(base string) (*Preset, error) {
-		if isPath(base) && !filepath.IsAbs(base) {
+		if IsPath(base) && !filepath.IsAbs(base) {
 			base = filepath.Join(filepath.Dir(file), base)
 		}
 		return l.load(base, append(trail, file))
 	})
 }
 
-func isPath(name string) bool {
+// IsPath reports whether Load takes name for the path of a file.
+func IsPath(name string) bool {
 	return strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, filepath.Separator)
 }
 
