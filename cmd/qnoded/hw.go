@@ -25,9 +25,10 @@ program, or the path of a file.`,
 		Example: `  qnoded hw list
   qnoded hw show nv-lab --set alpha=0.2
   qnoded hw check
-  qnoded hw curve nv-2018-hf -o curve.svg`,
+  qnoded hw curve nv-2018-hf -o curve.svg
+  qnoded hw emulate nv-2018-hf`,
 	}
-	cmd.AddCommand(newHWList(), newHWShow(), newHWCheck(), newHWCurve())
+	cmd.AddCommand(newHWList(), newHWShow(), newHWCheck(), newHWCurve(), newHWEmulate())
 	return cmd
 }
 

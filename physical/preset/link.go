@@ -13,6 +13,7 @@ type Link struct {
 	EfficiencyA, EfficiencyB float64         // emission to click, of models with photons; else 0
 	LengthA, LengthB         float64         // metres from the mid-point
 	Attenuation              float64         // dB/km, the mean of both arms
+	FibreSpeed               float64         // of light in the fibre, m/s
 	// Herald is the time in seconds from an attempt until both ends know what
 	// came of it: the photons' way to the mid-point and the herald's way back, on
 	// the longer arm.
@@ -62,10 +63,11 @@ func (p *Preset) Link() (*Link, error) {
 // finds its parameters impossible.
 func (p *Preset) link() (*Link, error) {
 	g := given{p.Model.Params, p.Values}
-	l := &Link{}
+	l := &Link{FibreSpeed: qnet.FibreSpeed}
 	l.LengthA, l.LengthB = g.lengths()
 	if find(g.params, "fibre_speed") != nil {
-		l.Herald = 2 * max(l.LengthA, l.LengthB) / g.number("fibre_speed")
+		l.FibreSpeed = g.number("fibre_speed")
+		l.Herald = 2 * max(l.LengthA, l.LengthB) / l.FibreSpeed
 	}
 	m, err := p.Model.build(g, l)
 	if err != nil {
