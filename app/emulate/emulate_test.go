@@ -135,3 +135,25 @@ func TestRefused(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// Links on which light is prepared and measured give the gains and error rates of
+// their models, whatever the number of events.
+func TestPulses(t *testing.T) {
+	for _, name := range []string{"decoy-reference", "tf-reference"} {
+		for _, n := range []int{100, 10_000, 10_000_000} {
+			r, err := emulate.RunPulses(load(t, name), n, 6)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Agrees {
+				t.Errorf("%s: %+v", name, r)
+			}
+			if d := r.Rate.Measured * r.Seconds; math.Abs(d-float64(n)) > 6*math.Sqrt(float64(n)) {
+				t.Errorf("%s: %g detections, asked for %d", name, d, n)
+			}
+		}
+	}
+	if _, err := emulate.RunPulses(load(t, "ion-2020"), 1000, 1); !errors.Is(err, qnet.ErrUnsupported) {
+		t.Errorf("a link that makes pairs: %v", err)
+	}
+}

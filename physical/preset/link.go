@@ -2,6 +2,7 @@ package preset
 
 import (
 	"qstack/physical/herald"
+	"qstack/physical/prepare"
 	"qstack/qnet"
 )
 
@@ -26,6 +27,15 @@ type Prepared struct {
 	Gain      float64 // probability that a pulse (of the signal) is detected
 	ErrorRate float64 // of the bits that are detected
 	KeyRate   float64 // secret bits per pulse, sifting included
+	// BB84 or Twin has the model that draws detections.
+	BB84 *prepare.DecoyBB84
+	Twin *Twin
+}
+
+// Twin is a twin-field link with what its ends send.
+type Twin struct {
+	prepare.TwinField
+	A, B prepare.TwinFieldSender
 }
 
 // contact returns for how many seconds a link that changes with time is open, and

@@ -245,7 +245,7 @@ var models = []*Model{
 			}
 			signal := d.Coherent(g.number("signal"))
 			sift := g.number("signal_share") * (share*share + (1-share)*(1-share))
-			l.Prepared = &Prepared{PulseNS: 1e9 / g.number("pulse_rate"), Gain: signal.Gain, ErrorRate: signal.Error, KeyRate: sift * d.KeyRate(g.number("correction"))}
+			l.Prepared = &Prepared{PulseNS: 1e9 / g.number("pulse_rate"), Gain: signal.Gain, ErrorRate: signal.Error, KeyRate: sift * d.KeyRate(g.number("correction")), BB84: &d}
 			return nil, nil
 		},
 	},
@@ -278,7 +278,10 @@ var models = []*Model{
 				a, b = t.BestMeans(f)
 			}
 			right, wrong := t.Coherent(a, b)
-			l.Prepared = &Prepared{PulseNS: 1e9 / g.number("pulse_rate"), Gain: right + wrong, ErrorRate: wrong / (right + wrong), KeyRate: g.number("key_share") * t.KeyRate(a, b, f)}
+			key := func(mean float64) prepare.TwinFieldSender {
+				return prepare.TwinFieldSender{Key: prepare.Intensity{Mean: mean, Probability: 1}}
+			}
+			l.Prepared = &Prepared{Twin: &Twin{t, key(a), key(b)}, PulseNS: 1e9 / g.number("pulse_rate"), Gain: right + wrong, ErrorRate: wrong / (right + wrong), KeyRate: g.number("key_share") * t.KeyRate(a, b, f)}
 			return nil, nil
 		},
 	},
