@@ -102,7 +102,7 @@ func newChain(s *scenario.Scenario, nodes, links []int) (*chain, error) {
 			gateError: h.Gate2Depolarising, readoutError: h.ReadoutError,
 		}
 		if 0 < i && i < len(nodes)-1 { // end nodes have no cut-off
-			v.cutoff = n.Cutoff.Seconds()
+			v.cutoff = s.Cutoff(pos).Seconds()
 		}
 		c.nodes = append(c.nodes, v)
 	}

@@ -3,8 +3,11 @@ package scenario
 import (
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"qstack/physical/preset"
@@ -223,7 +226,7 @@ func (p *parser) readHeralding(name string, t *toml.Table) *Heralding {
 		h.NumberResolving = t.Truth("number_resolving")
 	default:
 		if t.Has("model") {
-			p.doc.Problem(t.Key("model"), "unknown model: want %q or %q", Ideal, DoubleClick)
+			p.doc.Problem(t.Key("model"), "unknown model: want %q or %q, or in its place a preset, which may have others", Ideal, DoubleClick)
 		}
 		return h // what the other keys mean depends on the model
 	}
@@ -247,13 +250,27 @@ func (p *parser) node(t *toml.Table, hardware map[string]*Hardware) Node {
 		storage = h.Device().Spec.Storage
 	}
 	n.Storage = int(t.Integer("storage", int64(storage), 0, MaxStorage))
+	p.cutoff(t, &n)
+	t.Done()
+	return n
+}
+
+// cutoff reads the longest wait at a node: a time, or a number of attempts.
+func (p *parser) cutoff(t *toml.Table, n *Node) {
+	text, _ := t.Get("cutoff").(string)
+	if number, ok := strings.CutSuffix(text, " attempts"); ok {
+		v, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || v == 0 {
+			p.doc.Problem(t.Key("cutoff"), "want a number of attempts from 1 to %d, as in \"1000 attempts\"", uint32(math.MaxUint32))
+		}
+		n.CutoffAttempts = v
+		return
+	}
 	if d, ok := p.duration(t, "cutoff"); ok {
 		if n.Cutoff = d; d == 0 {
 			p.doc.Problem(t.Key("cutoff"), "must be positive; leave it out for none")
 		}
 	}
-	t.Done()
-	return n
 }
 
 func (p *parser) link(t *toml.Table, s *Scenario, positions map[string]int, heralding map[string]*Heralding) Link {

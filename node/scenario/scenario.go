@@ -51,7 +51,7 @@
 //	name = "alice"
 //	hardware = "ion"
 //	storage = 1                    # storage qubits; the preset's, or 0, unless given
-//	cutoff = "20 ms"               # longest wait for a swap here; none unless given
+//	cutoff = "20 ms"               # longest wait for a swap here, also as "1000 attempts"; none unless given
 //
 //	[[nodes]]
 //	name = "bob"
@@ -107,6 +107,9 @@ type Node struct {
 	Hardware Hardware
 	Storage  int           // storage qubits
 	Cutoff   time.Duration // longest wait of a half for its swap here; 0 for no limit
+	// CutoffAttempts says the same in attempts, as stored spins suffer from them;
+	// 0 for Cutoff. See Scenario.Cutoff.
+	CutoffAttempts uint64
 }
 
 // Hardware says how good and how fast the qubits of a node are. The zero value
@@ -238,6 +241,22 @@ func list(names []string) string {
 		return strings.Join(names[:most], ", ") + ", …"
 	}
 	return strings.Join(names, ", ")
+}
+
+// Cutoff returns the longest wait of a half for its swap at node i, 0 for no
+// limit: in attempts, those of the slowest of its links, made without a break.
+func (s *Scenario) Cutoff(i int) time.Duration {
+	n := &s.Nodes[i]
+	if n.CutoffAttempts == 0 {
+		return n.Cutoff
+	}
+	var slowest float64
+	for j := range s.Links {
+		if k := &s.Links[j]; k.A == i || k.B == i {
+			slowest = max(slowest, k.Heralding.Period())
+		}
+	}
+	return time.Duration(min(float64(n.CutoffAttempts)*slowest, float64(maxDuration)))
 }
 
 // HalfDelay returns the travel time of light between an end of l and its

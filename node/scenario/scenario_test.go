@@ -168,7 +168,7 @@ func TestErrors(t *testing.T) {
 		{`memory_time = "1 min"`, ``, `f.toml:20:11: hardware.toy.memory_time: missing: a depolarising memory wants its time constant, as in memory_time = "1 s"`},
 		{"[hardware.toy]\nmemory = \"depolarising\"\nmemory_time", "[hardware]\ntoy", "f.toml:21:7: hardware.toy: \"1 min\": want a table, as in [hardware.toy], not a string\nf.toml:38:12: nodes[1].hardware: \"toy\": no section [hardware.toy]; there are ion"},
 
-		{`model = "double-click"`, `model = "single-click"`, `f.toml:25:9: heralding.photons.model: "single-click": unknown model: want "ideal" or "double-click"`},
+		{`model = "double-click"`, `model = "single-click"`, `f.toml:25:9: heralding.photons.model: "single-click": unknown model: want "ideal" or "double-click", or in its place a preset, which may have others`},
 		{`model = "double-click"`, ``, `f.toml:24:12: heralding.photons.model: missing: want model = "ideal" or "double-click"`},
 		{"attempt_rate = \"833 kHz\"", "attempt_rate = \"833 kilohertz\"", `f.toml:26:16: heralding.photons.attempt_rate: "833 kilohertz": unknown unit "kilohertz": want a number and one of Hz, kHz, MHz, GHz, as in "833 kHz"`},
 		{"attempt_rate = \"833 kHz\"", "attempt_rate = \"-1 Hz\"", `f.toml:26:16: heralding.photons.attempt_rate: "-1 Hz": must be from 0.001 Hz to 1e+09 Hz`},
@@ -193,6 +193,7 @@ func TestErrors(t *testing.T) {
 		{"hardware = \"toy\"", "hardware = \"iron\"", `f.toml:39:12: nodes[1].hardware: "iron": no section [hardware.iron]; there are ion, toy`},
 		{"storage = 3", "storage = -1", `f.toml:35:11: nodes[0].storage: -1: must be from 0 to 65536`},
 		{"cutoff = \"20 ms\"", "cutoff = \"0 s\"", `f.toml:40:10: nodes[1].cutoff: "0 s": must be positive; leave it out for none`},
+		{"cutoff = \"20 ms\"", "cutoff = \"0 attempts\"", `f.toml:40:10: nodes[1].cutoff: "0 attempts": want a number of attempts from 1 to 4294967295, as in "1000 attempts"`},
 		{"length = \"0.1 km\"", "length = \"-2 m\"", `f.toml:45:10: links[0].length: "-2 m": must not be negative`},
 		{"length = \"0.1 km\"", "length = \"2 s\"", `f.toml:45:10: links[0].length: "2 s": unknown unit "s": want a number and one of mm, cm, m, km, as in "2 m"`},
 		{"length = \"0.1 km\"", "length = \"1e6 km\"", `f.toml:45:10: links[0].length: "1e6 km": must be at most 100000 km`},

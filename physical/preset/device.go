@@ -21,6 +21,7 @@ var deviceParams = []Param{
 
 	{Name: "t1", Kind: Time, Above: true, Max: 1e12, Default: none, Meaning: "relaxation of communication qubits; none unless given"},
 	{Name: "t2", Kind: Time, Above: true, Max: 1e12, Default: none, Meaning: "coherence of communication qubits; none beyond relaxation unless given"},
+	{Name: "stretch", Above: true, Max: 10, Default: 1, Meaning: "n in exp(−(t/t2)ⁿ), the decay of the coherence of communication qubits"},
 	{Name: "init_time", Kind: Time, Max: 3600, Meaning: "to initialise a communication qubit"},
 	{Name: "init_depolarising", Max: 1, Meaning: "q in (1−q)|0⟩⟨0| + q·I/2"},
 	{Name: "gate1_time", Kind: Time, Max: 3600, Meaning: "of a gate of one qubit"},
@@ -34,6 +35,7 @@ var deviceParams = []Param{
 
 	{Name: "storage_t1", Kind: Time, Above: true, Max: 1e12, Default: none, Meaning: "relaxation of storage qubits"},
 	{Name: "storage_t2", Kind: Time, Above: true, Max: 1e12, Default: none, Meaning: "coherence of storage qubits"},
+	{Name: "storage_stretch", Above: true, Max: 10, Default: none, Meaning: "n in exp(−(t/t2)ⁿ), the decay of the coherence of storage qubits"},
 	{Name: "storage_init_time", Kind: Time, Max: 3600, Default: none, Meaning: "to initialise a storage qubit"},
 	{Name: "storage_init_depolarising", Max: 1, Default: none, Meaning: "q in (1−q)|0⟩⟨0| + q·I/2"},
 	{Name: "storage_gate1_time", Kind: Time, Max: 3600, Default: none, Meaning: "of a gate of a storage qubit alone"},
@@ -78,7 +80,7 @@ func (p *Preset) Device() *Device {
 		Gate1Depolarising: g.number("gate1_depolarising"),
 		ReadoutError:      physical.ReadoutError{g.number("readout_error_0"), g.number("readout_error_1")},
 	}
-	d.Communication = state.Decay{T1: s.T1, T2: s.T2}
+	d.Communication = state.Decay{T1: s.T1, T2: s.T2, Stretch: g.number("stretch")}
 	d.Storage = d.Communication
 	if g.differs() {
 		m := &physical.Memory{
@@ -91,7 +93,7 @@ func (p *Preset) Device() *Device {
 			m.T1, m.T2 = g.orZero("storage_t1"), g.orZero("storage_t2")
 		}
 		s.Memory = m
-		d.Storage = state.Decay{T1: m.T1, T2: m.T2}
+		d.Storage = state.Decay{T1: m.T1, T2: m.T2, Stretch: g.or("storage_stretch", "stretch")}
 		s.Noise.Memory = physical.QubitNoise{
 			InitDepolarising:  g.or("storage_init_depolarising", "init_depolarising"),
 			Gate1Depolarising: g.or("storage_gate1_depolarising", "gate1_depolarising"),
@@ -124,7 +126,7 @@ func (p *Preset) Dephasing(link *Preset) (a, b herald.AttemptDephasing) {
 }
 
 // storageParams make storage qubits differ from communication qubits.
-var storageParams = []string{"storage_t1", "storage_t2", "storage_init_time", "storage_init_depolarising", "storage_gate1_time", "storage_gate1_depolarising", "indirect"}
+var storageParams = []string{"storage_t1", "storage_t2", "storage_stretch", "storage_init_time", "storage_init_depolarising", "storage_gate1_time", "storage_gate1_depolarising", "indirect"}
 
 func (g given) differs() bool {
 	for _, name := range storageParams {
@@ -155,7 +157,8 @@ func (g given) orZero(name string) float64 {
 func (p *Preset) validateDevice() (key, problem string) {
 	g := given{deviceParams, p.Values}
 	for _, kind := range []string{"", "storage_"} {
-		if t1, t2 := g.number(kind+"t1"), g.number(kind+"t2"); t1 > 0 && t2 > 2*t1*(1+1e-12) {
+		stretch := g.or(kind+"stretch", "stretch")
+		if t1, t2 := g.number(kind+"t1"), g.number(kind+"t2"); stretch == 1 && t1 > 0 && t2 > 2*t1*(1+1e-12) {
 			return "device." + kind + "t2", "want at most 2·t1, here " + seconds(2*t1) + ": relaxation alone costs that much coherence"
 		}
 	}
