@@ -266,7 +266,8 @@ func identities(s *scenario.Scenario, process string) []string {
 // writeProcesses makes, in dir, a folder for each process of a network and for
 // its observer, called like the process: with its configuration, which is base and what is its own
 // (faults are the fabric's only), the scenario, whose source is given, and the
-// credentials of its own identities, which ca issues.
+// credentials of its own identities, which ca issues. Preset files that the
+// scenario refers to come along.
 func writeProcesses(dir string, s *scenario.Scenario, source []byte, ca *pki.CA, base daemon.Config) error {
 	for _, process := range append(processNames(s), node.ObserverName) {
 		folder := filepath.Join(dir, process)
@@ -295,6 +296,15 @@ func writeProcesses(dir string, s *scenario.Scenario, source []byte, ca *pki.CA,
 		config, err := toml.Marshal(c)
 		if err != nil {
 			return err
+		}
+		for _, f := range s.Files {
+			path := filepath.Join(folder, f.Path)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return err
+			}
+			if err := os.WriteFile(path, f.Data, 0o600); err != nil {
+				return err
+			}
 		}
 		if err := os.WriteFile(filepath.Join(folder, scenarioFile), source, 0o600); err != nil {
 			return err

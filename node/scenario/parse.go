@@ -51,7 +51,25 @@ func Parse(name string, data []byte) (*Scenario, error) {
 	if err := doc.Err(); err != nil {
 		return nil, err
 	}
+	if p.presets != nil {
+		s.Files = beside(name, p.presets.Read())
+	}
 	return s, nil
+}
+
+// beside returns those of the files that lie beside or below the file called
+// name, each once, by their paths relative to it.
+func beside(name string, files []preset.File) (out []preset.File) {
+	for _, f := range files {
+		rel, err := filepath.Rel(filepath.Dir(name), f.Path)
+		if err != nil || !filepath.IsLocal(rel) || filepath.IsAbs(f.Path) && !filepath.IsAbs(name) {
+			continue
+		}
+		if !slices.ContainsFunc(out, func(o preset.File) bool { return o.Path == rel }) {
+			out = append(out, preset.File{Path: rel, Data: f.Data})
+		}
+	}
+	return out
 }
 
 // parser turns a document into a scenario.

@@ -106,6 +106,9 @@ set = { readout_error_0 = 0.02, t2 = "2 ms" }`, `preset = "mine.toml"`, 1)
 	if e := s.Nodes[0].Hardware.Preset.Device().Spec.Noise.ReadoutError[0]; e != 0.01 {
 		t.Errorf("read-out error %v, want 0.01", e)
 	}
+	if len(s.Files) != 1 || s.Files[0].Path != "mine.toml" || string(s.Files[0].Data) != own {
+		t.Errorf("the scenario needs the files %v, want mine.toml", s.Files)
+	}
 }
 
 func TestPresetErrors(t *testing.T) {

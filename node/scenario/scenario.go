@@ -99,6 +99,9 @@ type Scenario struct {
 	FibreSpeed float64 // metres per second
 	Nodes      []Node
 	Links      []Link // a link's identity is its position, counted from 1
+	// Files are the files of presets that the scenario's file refers to, by their
+	// paths relative to it. It needs them wherever it is read.
+	Files []preset.File
 }
 
 // Node is a place with quantum hardware and a daemon.

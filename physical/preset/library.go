@@ -17,7 +17,17 @@ var files embed.FS
 // Library holds the presets that come with the project.
 type Library struct {
 	presets []*Preset // sorted by name
+	read    []File
 }
+
+// File is a file that a library has read.
+type File struct {
+	Path string
+	Data []byte
+}
+
+// Read returns the files that Load has read, in the order in which it did.
+func (l *Library) Read() []File { return l.read }
 
 // Open reads the embedded presets.
 func Open() (*Library, error) {
@@ -88,6 +98,7 @@ func (l *Library) load(name string, trail []string) (*Preset, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.read = append(l.read, File{name, data})
 	return l.parse(name, data, trail)
 }
 
