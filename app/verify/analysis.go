@@ -125,6 +125,7 @@ type Result struct {
 	CHSH          float64
 	PerState      int // teleportations of each cardinal state
 	TeleportRight int // of all of them
+	correlators   [3]float64
 	pace          pace
 	Elapsed       time.Duration // emulated
 }
@@ -137,22 +138,23 @@ func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
 	rep := &Report{Pairs: r.Pairs, Processes: []Process{}}
 
 	se := e.FidelityStdErr(r.Pairs)
-	rep.Fidelity = Interval{Mean: r.Fidelity, StdErr: se, Low: max(0, r.Fidelity-z95*se), High: min(1, r.Fidelity+z95*se), Expected: e.Fidelity.Mean}
+	rep.Fidelity = Interval{Mean: r.Fidelity, StdErr: se, Low: max(0, r.Fidelity-z95*se), High: min(1, r.Fidelity+z95*se), Expected: &e.Fidelity.Mean}
 	rep.judge("fidelity", expect.Within5SE(r.Fidelity, e.Fidelity.Mean, se))
 
 	se = e.CHSHStdErr(r.CHSHPairs)
-	rep.CHSH = CHSH{S: r.CHSH, StdErr: se, Expected: e.CHSH.Mean, Pairs: r.CHSHPairs}
+	rep.CHSH = CHSH{S: r.CHSH, StdErr: se, Expected: &e.CHSH.Mean, Pairs: r.CHSHPairs}
 	rep.judge("chsh", expect.Within5SE(r.CHSH, e.CHSH.Mean, se) && r.CHSH > 2)
 
 	if n := 6 * r.PerState; n > 0 {
 		mean := float64(r.TeleportRight) / float64(n)
 		low, high := wilson(r.TeleportRight, n)
-		rep.Teleport = Interval{Mean: mean, StdErr: e.TeleportStdErr(r.PerState), Low: low, High: high, Expected: e.TeleportMean().Mean}
+		expected := e.TeleportMean().Mean
+		rep.Teleport = Interval{Mean: mean, StdErr: e.TeleportStdErr(r.PerState), Low: low, High: high, Expected: &expected}
 		rep.judge("teleport", e.TeleportPlausible(r.TeleportRight, r.PerState))
 	}
 
 	rate := e.Rate()
-	rep.RateHz = Rate{Measured: r.Rate(), Expected: rate.Mean}
+	rep.RateHz = Rate{Measured: r.Rate(), Expected: &rate.Mean}
 	// Where a link's attempts never fail, the rate has no spread; where a request
 	// begins and ends is known to one attempt of all lanes even then.
 	edges := float64(r.pace.requests*e.Lanes) / float64(max(1, len(r.pace.emulated)))
@@ -161,13 +163,41 @@ func Judge(r *Result, e *expect.Expectation, withRate bool) *Report {
 		rep.judge("rate", expect.Within5SE(r.Rate(), rate.Mean, rep.rateStdErr))
 	}
 	rep.rateJudged = withRate
-	rep.LatencyMS = r.pace.emulated.latency()
-	rep.wallRate, rep.wallLatency = r.pace.wall.rate(), r.pace.wall.latency()
-	rep.EmulatedS = r.Elapsed.Seconds()
+	rep.times(r)
 	rep.Verdict = "pass"
 	if len(rep.Failed) > 0 {
 		rep.Verdict = "fail"
 	}
+	return rep
+}
+
+// times fills in how long things took.
+func (rep *Report) times(r *Result) {
+	rep.LatencyMS = r.pace.emulated.latency()
+	rep.wallRate, rep.wallLatency = r.pace.wall.rate(), r.pace.wall.latency()
+	rep.EmulatedS = r.Elapsed.Seconds()
+}
+
+// Show reports a result of which nothing is expected, for the given reason:
+// standard errors are those of what was measured.
+func Show(r *Result, why error) *Report {
+	rep := &Report{Pairs: r.Pairs, Processes: []Process{}, Verdict: "none", Unexpected: why.Error(), Failed: []string{}}
+	var v float64
+	for _, e := range r.correlators {
+		v += 1 - e*e
+	}
+	se := math.Sqrt(v / 16 * 3 / float64(r.Pairs))
+	rep.Fidelity = Interval{Mean: r.Fidelity, StdErr: se, Low: max(0, r.Fidelity-z95*se), High: min(1, r.Fidelity+z95*se)}
+	// Four settings of a quarter of the pairs each, with correlators of S/4.
+	rep.CHSH = CHSH{S: r.CHSH, StdErr: math.Sqrt(16 * max(0, 1-r.CHSH*r.CHSH/16) / float64(r.CHSHPairs)), Pairs: r.CHSHPairs}
+	if n := 6 * r.PerState; n > 0 {
+		mean := float64(r.TeleportRight) / float64(n)
+		low, high := wilson(r.TeleportRight, n)
+		rep.Teleport = Interval{Mean: mean, StdErr: math.Sqrt(mean * (1 - mean) / float64(n)), Low: low, High: high}
+	}
+	rep.RateHz = Rate{Measured: r.Rate()}
+	rep.rateStdErr = r.Rate() / math.Sqrt(float64(max(1, len(r.pace.emulated)))) // of a Poisson process
+	rep.times(r)
 	return rep
 }
 

@@ -18,8 +18,10 @@ type Report struct {
 	LatencyMS Latency   `json:"latency_ms"`
 	WallS     float64   `json:"wall_s"`
 	EmulatedS float64   `json:"-"`       // of the measurements
-	Verdict   string    `json:"verdict"` // pass or fail
-	Failed    []string  `json:"failed"`  // quantities whose verdict is bad
+	Verdict   string    `json:"verdict"` // pass, fail, or none where nothing is expected
+	// Unexpected says why nothing is expected; empty otherwise.
+	Unexpected string   `json:"unexpected,omitempty"`
+	Failed     []string `json:"failed"` // quantities whose verdict is bad
 
 	Simulated *float64 `json:"simulated_s,omitempty"` // sim: virtual time in all
 	Events    *uint64  `json:"events,omitempty"`      // sim: events executed
@@ -45,26 +47,26 @@ type Process struct {
 // Interval is a measured mean with its standard error (from the expected
 // values) and 95 % interval, beside what was expected.
 type Interval struct {
-	Mean     float64 `json:"mean"`
-	StdErr   float64 `json:"stderr"`
-	Low      float64 `json:"low"`
-	High     float64 `json:"high"`
-	Expected float64 `json:"expected"`
+	Mean     float64  `json:"mean"`
+	StdErr   float64  `json:"stderr"`
+	Low      float64  `json:"low"`
+	High     float64  `json:"high"`
+	Expected *float64 `json:"expected"` // null where nothing is
 }
 
 // CHSH is the CHSH parameter S: 2 bounds what is classical, 2√2 what is quantum.
 // Its verdict asks for more than 2, also of hardware that can not reach it.
 type CHSH struct {
-	S        float64 `json:"s"`
-	StdErr   float64 `json:"stderr"`
-	Expected float64 `json:"expected"`
-	Pairs    int     `json:"-"`
+	S        float64  `json:"s"`
+	StdErr   float64  `json:"stderr"`
+	Expected *float64 `json:"expected"`
+	Pairs    int      `json:"-"`
 }
 
 // Rate is in pairs per second of emulated time.
 type Rate struct {
-	Measured float64 `json:"measured"`
-	Expected float64 `json:"expected"`
+	Measured float64  `json:"measured"`
+	Expected *float64 `json:"expected"`
 }
 
 // Latency is the time of one pair, in emulated milliseconds: from the delivery
@@ -84,6 +86,9 @@ func (r *Report) judge(name string, good bool) {
 }
 
 func (r *Report) verdict(name string) string {
+	if r.Unexpected != "" {
+		return "-"
+	}
 	if slices.Contains(r.Failed, name) {
 		return "FAIL"
 	}
@@ -94,9 +99,13 @@ func (r *Report) verdict(name string) string {
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "quantity\tmeasured\t95 % interval\texpected\tverdict")
-	row := func(label, format string, v, low, high, expected float64, verdict string) {
+	row := func(label, format string, v, low, high float64, expected *float64, verdict string) {
 		f := func(x float64) string { return fmt.Sprintf(format, x) }
-		fmt.Fprintf(t, "%s\t%s\t%s … %s\t%s\t%s\n", label, f(v), f(low), f(high), f(expected), verdict)
+		e := "-"
+		if expected != nil {
+			e = f(*expected)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s … %s\t%s\t%s\n", label, f(v), f(low), f(high), e, verdict)
 	}
 	row(fmt.Sprintf("fidelity to Φ+ (%d pairs)", r.Pairs), "%.4f", r.Fidelity.Mean, r.Fidelity.Low, r.Fidelity.High, r.Fidelity.Expected, r.verdict("fidelity"))
 	row(fmt.Sprintf("CHSH S (%d pairs)", r.CHSH.Pairs), "%.3f", r.CHSH.S, r.CHSH.S-z95*r.CHSH.StdErr, r.CHSH.S+z95*r.CHSH.StdErr, r.CHSH.Expected, r.verdict("chsh"))
@@ -118,7 +127,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if r.CHSH.S <= 2 && r.CHSH.Expected <= 2 {
+	if r.Unexpected != "" {
+		_, err := fmt.Fprintf(w, "no verdict: %s\n", r.Unexpected)
+		return err
+	}
+	if r.CHSH.S <= 2 && *r.CHSH.Expected <= 2 {
 		fmt.Fprintln(w, "S is not above 2, and this hardware is not expected to reach it: such pairs show no entanglement by the CHSH test.")
 	}
 	_, err := fmt.Fprintf(w, "verdict: %s\n", r.Verdict)

@@ -243,6 +243,7 @@ func (r *Run) Result() (*Result, error) {
 			return nil, err
 		}
 		same[i] = j[0][0]
+		res.correlators[i] = correlator(same[i])
 		res.pace.add(r.head.pauli[i])
 	}
 	res.Fidelity = fidelity(same[0], same[1], same[2])

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"qstack/app/expect"
 	"qstack/app/verify"
 	"qstack/node/daemon"
 	"qstack/node/scenario"
@@ -47,9 +46,9 @@ runs.`,
 
 func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *measureFlags, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
-	want, err := expect.Compute(s, f.ends.from, f.ends.to, expect.Options{Seed: s.Seed})
+	judge, err := newJudge(s, f)
 	if err != nil {
-		return badConfig(err)
+		return err
 	}
 	if err := checkTrace(f.trace); err != nil {
 		return err
@@ -74,7 +73,7 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 	if err != nil {
 		return err
 	}
-	report := verify.Judge(result, want, false)
+	report := judge(result, false)
 	report.RealTime = true
 	for _, st := range processes {
 		report.Processes = append(report.Processes, describeProcess(st))

@@ -15,6 +15,7 @@ import (
 	"qstack/app/verify"
 	"qstack/node"
 	"qstack/node/scenario"
+	"qstack/qnet"
 	"qstack/qnet/event"
 	"qstack/qnet/trace"
 	"qstack/qsocket"
@@ -76,10 +77,23 @@ func (f *measureFlags) print(w io.Writer, r *verify.Report) error {
 	} else {
 		err = r.WriteTable(w)
 	}
-	if err == nil && r.Verdict != "pass" {
+	if err == nil && r.Verdict == "fail" {
 		err = errVerdict
 	}
 	return err
+}
+
+// newJudge returns what turns a result into a report. Of hardware for which
+// nothing can be expected it shows what was measured, without a verdict.
+func newJudge(s *scenario.Scenario, f *measureFlags) (func(r *verify.Result, withRate bool) *verify.Report, error) {
+	want, err := expect.Compute(s, f.ends.from, f.ends.to, expect.Options{Seed: s.Seed})
+	switch {
+	case errors.Is(err, qnet.ErrUnsupported):
+		return func(r *verify.Result, _ bool) *verify.Report { return verify.Show(r, err) }, nil
+	case err != nil:
+		return nil, badConfig(err)
+	}
+	return func(r *verify.Result, withRate bool) *verify.Report { return verify.Judge(r, want, withRate) }, nil
 }
 
 func newSim() *cobra.Command {
@@ -120,9 +134,9 @@ func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout
 	if err != nil {
 		return err
 	}
-	want, err := expect.Compute(s, f.ends.from, f.ends.to, expect.Options{Seed: s.Seed})
+	judge, err := newJudge(s, f)
 	if err != nil {
-		return badConfig(err)
+		return err
 	}
 	options := node.Options{Faults: faults}
 	if f.trace != "" {
@@ -171,7 +185,7 @@ func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout
 	if err != nil {
 		return err
 	}
-	report := verify.Judge(result, want, true)
+	report := judge(result, true)
 	report.Simulated, report.Events = &simulated, &events
 	report.WallS = time.Since(began).Seconds()
 	return f.print(stdout, report)
