@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 
 	"qstack/physical/optics"
@@ -39,24 +40,26 @@ func (p *Preset) Curve(w io.Writer) error {
 	ordinate, abscissa := quantityNamed(rate), quantityNamed(quality)
 	left.curves = p.operatingCurve(abscissa, ordinate)
 	right.curves, right.note = p.distanceCurves(ordinate)
-	at := mark{"this preset", abscissa.of(&results), ordinate.of(&results), true}
-	left.marks = append(left.marks, at)
-	at.x = p.Distance() / 1e3
-	right.marks = append(right.marks, at)
+	km := p.Distance() / 1e3
+	left.marks = []mark{{name: "this preset", x: abscissa.of(&results), y: ordinate.of(&results), filled: true}}
+	right.marks = []mark{{name: "this preset", x: km, y: ordinate.of(&results), filled: true}}
 	if rate := p.published(ordinate); rate != nil {
-		right.marks = append(right.marks, mark{"published", p.Distance() / 1e3, rate.Value, false})
+		right.marks = append(right.marks, mark{name: "published", x: km, y: rate.Value})
 		for _, q := range []string{quality, "fidelity"} {
 			if f := p.published(quantityNamed(q)); f != nil {
-				left.marks = append(left.marks, mark{"published", f.Value, rate.Value, false})
+				left.marks = append(left.marks, mark{name: "published", x: f.Value, y: rate.Value, std: f.Uncertainty})
 				break
 			}
 		}
 	}
-	left.fit()
-	right.fit()
+	left.fit(0.03)
+	right.fit(0)
 
 	var b strings.Builder
 	lines := []string{"model " + p.Model.Name + "; bound: S. Pirandola et al., Nature Communications 8, 15043 (2017)"}
+	if len(right.curves) > 0 && right.note != "" {
+		lines = append(lines, right.title+": "+right.note)
+	}
 	for _, s := range p.Sources {
 		lines = append(lines, s.Cite)
 	}
@@ -202,9 +205,12 @@ type curve struct {
 	points       []point
 }
 
+// mark is a point, as a disk if it is filled and as a ring, which leaves a disk
+// on the same spot visible, if not.
 type mark struct {
 	name   string
 	x, y   float64
+	std    float64 // uncertainty of x, 0 for none
 	filled bool
 }
 
@@ -222,8 +228,9 @@ type plot struct {
 	marks       []mark
 }
 
-// fit chooses the ranges of the axes.
-func (p *plot) fit() {
+// fit chooses the ranges of the axes. A probability x is given a margin, as a
+// share of its range, to either side.
+func (p *plot) fit(margin float64) {
 	p.x.min, p.x.max = math.Inf(1), math.Inf(-1)
 	p.y.min, p.y.max = math.Inf(1), math.Inf(-1)
 	see := func(x, y float64, bound bool) {
@@ -241,7 +248,11 @@ func (p *plot) fit() {
 		}
 	}
 	for _, m := range p.marks {
-		see(m.x, m.y, false)
+		see(m.x-m.std, m.y, false)
+		see(m.x+m.std, m.y, false)
+	}
+	if margin *= p.x.max - p.x.min; margin > 0 {
+		p.x.min, p.x.max = max(0, p.x.min-margin), min(1, p.x.max+margin)
 	}
 	p.y.max = math.Pow(10, math.Ceil(math.Log10(p.y.max)-1e-9))
 	p.y.min = math.Pow(10, math.Floor(math.Log10(max(p.y.min, p.y.max*1e-12))+1e-9))
@@ -277,6 +288,11 @@ func (p *plot) draw(b *strings.Builder, x0, y0, width, height float64) {
 	px := func(v float64) float64 { return x0 + width*p.x.at(v) }
 	py := func(v float64) float64 { return y0 + height*(1-p.y.at(v)) }
 	fmt.Fprintf(b, `<text x="%.2f" y="%.2f" font-size="14">%s</text>`+"\n", x0, y0-12, escape(p.title))
+	if len(p.curves) == 0 && p.note != "" {
+		fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="none" stroke="#333"/>`+"\n", x0, y0, width, height)
+		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle" fill="#555">%s</text>`+"\n", x0+width/2, y0+height/2, escape(p.note))
+		return
+	}
 	step := p.x.step()
 	for i := 0; step > 0 && i <= 20; i++ {
 		v := p.x.min + float64(i)*step
@@ -290,50 +306,127 @@ func (p *plot) draw(b *strings.Builder, x0, y0, width, height float64) {
 	for e := from; e <= to; e++ {
 		v := math.Pow(10, float64(e))
 		fmt.Fprintf(b, `<line x1="%.2f" y1="%.2f" x2="%.2f" y2="%.2f" stroke="#ddd"/>`+"\n", x0, py(v), x0+width, py(v))
-		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="end">1e%d</text>`+"\n", x0-6, py(v)+4, e)
+		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="end">%s</text>`+"\n", x0-6, py(v)+4, power(e))
 	}
 	fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="none" stroke="#333"/>`+"\n", x0, y0, width, height)
 	fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle">%s</text>`+"\n", x0+width/2, y0+height+36, escape(p.x.name))
 	fmt.Fprintf(b, `<text transform="translate(%.2f,%.2f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", x0-48, y0+height/2, escape(p.y.name))
 
-	inside := func(q point) bool { return q.y >= p.y.min*(1-1e-9) && q.y <= p.y.max*(1+1e-9) }
-	legend := y0 + 18
-	entry := func(name string) {
-		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="end">%s</text>`+"\n", x0+width-40, legend+4, escape(name))
-		legend += 18
-	}
 	for _, c := range p.curves {
-		dash := ""
-		if c.dashed {
-			dash = ` stroke-dasharray="6 4"`
-		}
 		var path strings.Builder
 		pen := "M"
 		for _, q := range c.points {
-			if !inside(q) {
+			if !p.inside(q) {
 				pen = "M"
 				continue
 			}
 			fmt.Fprintf(&path, "%s%.2f %.2f", pen, px(q.x), py(q.y))
 			pen = "L"
 		}
-		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", path.String(), c.colour, dash)
-		fmt.Fprintf(b, `<line x1="%.2f" y1="%.2f" x2="%.2f" y2="%.2f" stroke="%s" stroke-width="2"%s/>`+"\n", x0+width-34, legend, x0+width-10, legend, c.colour, dash)
-		entry(c.name)
+		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", path.String(), c.colour, c.dashes())
 	}
 	for _, m := range p.marks {
-		fill := "white"
-		if m.filled {
-			fill = "#1f77b4"
+		if m.std > 0 {
+			fmt.Fprintf(b, `<line x1="%.2f" y1="%.2f" x2="%.2f" y2="%.2f" stroke="#333"/>`+"\n", px(m.x-m.std), py(m.y), px(m.x+m.std), py(m.y))
 		}
-		const circle = `<circle cx="%.2f" cy="%.2f" r="4.5" fill="%s" stroke="#333"/>` + "\n"
-		fmt.Fprintf(b, circle, px(m.x), py(m.y), fill)
-		fmt.Fprintf(b, circle, x0+width-22, legend, fill)
-		entry(m.name)
+		m.draw(b, px(m.x), py(m.y))
 	}
-	if p.note != "" {
-		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" fill="#555">%s</text>`+"\n", x0+8, y0+height-8, escape(p.note))
+	p.legend(b, x0, y0, width, height)
+}
+
+// inside reports whether a point of a curve is within the range of y.
+func (p *plot) inside(q point) bool {
+	return q.y >= p.y.min*(1-1e-9) && q.y <= p.y.max*(1+1e-9)
+}
+
+// legend names curves and marks in the corner of the panel where the fewest of
+// their points are.
+func (p *plot) legend(b *strings.Builder, x0, y0, width, height float64) {
+	const row, gap = 18, 8
+	wide := 0.0 // about 7 a letter
+	for _, c := range p.curves {
+		wide = max(wide, 44+7*float64(len(c.name)))
 	}
+	for _, m := range p.marks {
+		wide = max(wide, 44+7*float64(len(m.name)))
+	}
+	high := float64(row*(len(p.curves)+len(p.marks)) + 6)
+	var x, y float64
+	fewest := math.MaxInt
+	for _, corner := range [][2]float64{{width - wide - gap, gap}, {gap, gap}, {width - wide - gap, height - high - gap}, {gap, height - high - gap}} {
+		points := 0
+		see := func(px, py float64) {
+			dx, dy := width*p.x.at(px)-corner[0], height*(1-p.y.at(py))-corner[1]
+			if dx > -gap && dx < wide+gap && dy > -gap && dy < high+gap {
+				points++
+			}
+		}
+		for _, c := range p.curves {
+			for _, q := range c.points {
+				if p.inside(q) {
+					see(q.x, q.y)
+				}
+			}
+		}
+		for _, m := range p.marks {
+			see(m.x, m.y)
+		}
+		if points < fewest {
+			fewest, x, y = points, x0+corner[0], y0+corner[1]
+		}
+	}
+	fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="white" fill-opacity="0.85"/>`+"\n", x, y, wide, high)
+	y += 12
+	name := func(name string) {
+		fmt.Fprintf(b, `<text x="%.2f" y="%.2f">%s</text>`+"\n", x+38, y+4, escape(name))
+		y += row
+	}
+	for _, c := range p.curves {
+		fmt.Fprintf(b, `<line x1="%.2f" y1="%.2f" x2="%.2f" y2="%.2f" stroke="%s" stroke-width="2"%s/>`+"\n", x+6, y, x+32, y, c.colour, c.dashes())
+		name(c.name)
+	}
+	for _, m := range p.marks {
+		m.draw(b, x+19, y)
+		name(m.name)
+	}
+}
+
+// dashes returns the attribute of a dashed line.
+func (c *curve) dashes() string {
+	if c.dashed {
+		return ` stroke-dasharray="6 4"`
+	}
+	return ""
+}
+
+// draw draws the mark at a place in the picture.
+func (m *mark) draw(b *strings.Builder, x, y float64) {
+	r, fill := 7.0, "none"
+	if m.filled {
+		r, fill = 4, "#1f77b4"
+	}
+	fmt.Fprintf(b, `<circle cx="%.2f" cy="%.2f" r="%g" fill="%s" stroke="#333" stroke-width="1.5"/>`+"\n", x, y, r, fill)
+}
+
+// power writes a power of ten as people do.
+func power(exponent int) string {
+	switch exponent {
+	case 0:
+		return "1"
+	case 1:
+		return "10"
+	}
+	const digits = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+	var b strings.Builder
+	b.WriteString("10")
+	for _, c := range strconv.Itoa(exponent) {
+		if c == '-' {
+			b.WriteRune('⁻')
+		} else {
+			b.WriteRune([]rune(digits)[c-'0'])
+		}
+	}
+	return b.String()
 }
 
 // escape makes text safe in SVG.
