@@ -3,6 +3,7 @@ package preset
 import (
 	"math"
 
+	"qstack/physical/herald"
 	"qstack/physical/state"
 	"qstack/qnet"
 )
@@ -107,6 +108,9 @@ func (p *Preset) results(l *Link) (r Results, err error) {
 // herald meanwhile.
 func delivered(l *Link, d state.Decay) (emitted, known float64, err error) {
 	wait := qnet.Time(math.Round(l.Herald * 1e9))
+	if herald.IsImmediate(l.Model) { // light that is measured as it arrives is in no memory
+		wait = 0
+	}
 	for _, h := range l.Model.Heralds() {
 		emitted += h.P * h.Fidelity()
 		var w state.World
