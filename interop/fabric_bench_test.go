@@ -6,125 +6,35 @@ import (
 	"time"
 
 	"qstack/node"
-	"qstack/node/scenario"
 	"qstack/physical"
 	"qstack/physical/fabric"
-	"qstack/physical/remote"
-	"qstack/qnet/control/quic"
-	"qstack/qnet/event"
-	"qstack/qnet/pki"
+	"qstack/physical/herald"
 )
 
-// remoteDevice is the device of a node of the scenario whose fabric is reached
-// over QUIC on loopback, on a loop of its own.
-type remoteDevice struct {
-	loop   *event.Real
-	device *remote.Client
-	spec   *physical.Spec
-}
-
-// newRemoteDevice runs a fabric and the device of the first node, whose
-// operations take no time: what is measured is software.
-func newRemoteDevice(b *testing.B) *remoteDevice {
+// newBenchNode returns a node whose operations take no time, attached to a fabric
+// over QUIC on loopback: what is measured is software.
+func newBenchNode(b *testing.B) *remoteNode {
 	b.Helper()
-	s, err := scenario.Parse("bench.toml", []byte(`
-version = 1
-[network]
-name = "bench"
-[hardware.instant]
-[heralding.perfect]
-model = "ideal"
-attempt_rate = "1 MHz"
-probability = 1
-fidelity = 1
-[[nodes]]
-name = "alice"
-hardware = "instant"
-storage = 16
-[[nodes]]
-name = "bob"
-hardware = "instant"
-[[links]]
-nodes = ["alice", "bob"]
-length = "2 m"
-heralding = "perfect"
-`))
-	if err != nil {
-		b.Fatal(err)
-	}
-	plan, err := node.NewPlan(s)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ca, err := pki.NewCA(s.Realm, time.Hour)
-	if err != nil {
-		b.Fatal(err)
-	}
-	listen := func(name string, role pki.Role, peer quic.Peer) (*event.Real, *quic.Endpoint) {
-		cred, err := ca.Issue(name, role)
-		if err != nil {
-			b.Fatal(err)
-		}
-		loop := event.NewReal(event.RealConfig{})
-		ep, err := quic.New(quic.Config{Credential: cred, Loop: loop, Peers: []quic.Peer{peer}})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() {
-			if err := ep.Close(); err != nil {
-				b.Error(err)
-			}
-			if err := loop.Close(); err != nil {
-				b.Error(err)
-			}
-		})
-		return loop, ep
-	}
-	cfg, err := plan.FabricConfig()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cfg.EarlyResults = node.EarlyResults
-	fabricLoop, fabricEnd := listen(node.FabricName, pki.RoleFabric, quic.Peer{Name: "alice"})
-	d := &remoteDevice{spec: plan.Topology.Nodes[0].Spec}
-	loop, end := listen("alice", pki.RoleNode, quic.Peer{Name: node.FabricName, Addr: fabricEnd.Addr().String(), Neighbour: true})
-	d.loop = loop
-	fabricLoop.Post(func() {
-		w, err := fabric.New(cfg, fabricLoop, nil)
-		if err != nil {
-			b.Error(err)
-			return
-		}
-		remote.NewServer(w, fabricEnd, fabricLoop, nil)
+	lanes := map[physical.LinkID]int{1: 1}
+	alice, bob := nodeID(b, "alice"), nodeID(b, "bob")
+	e := newEmulation(b, fabric.Config{
+		ID: 1, EarlyResults: node.EarlyResults,
+		Nodes: []fabric.NodeConfig{
+			{ID: alice, Name: "alice", Spec: physical.Spec{Storage: 16, Lanes: lanes}},
+			{ID: bob, Name: "bob", Spec: physical.Spec{Lanes: lanes}},
+		},
+		Links: []fabric.LinkConfig{{ID: 1, A: alice, B: bob, LanesA: 1, LanesB: 1, Model: herald.Ideal{Probability: 1, Fidelity: 1, PeriodNS: 1000}}},
 	})
-	attached := make(chan bool, 1)
-	loop.Post(func() {
-		d.device = remote.NewClient(remote.Config{Name: "alice", Fabric: plan.ID(node.FabricName), FabricName: node.FabricName, Spec: d.spec}, end, loop, nil)
-		d.device.OnChange(func(err error) { attached <- err == nil })
-	})
-	fabricEnd.Start()
-	end.Start()
-	for !<-attached {
-	}
-	return d
+	e.start()
+	return e.nodes[0]
 }
 
-// do executes an operation and waits for it.
-func (d *remoteDevice) do(op physical.Op) physical.Result {
-	result := make(chan physical.Result, 1)
-	d.loop.Post(func() { d.device.Do(op, func(r physical.Result) { result <- r }) })
-	return <-result
-}
-
-// qubits allocates n qubits.
-func (d *remoteDevice) qubits(b *testing.B, n int) []physical.Qubit {
+// qubits allocates qubits.
+func (n *remoteNode) qubits(count int) []physical.Qubit {
+	n.t.Helper()
 	var qs []physical.Qubit
-	for range n {
-		r := d.do(physical.Op{Kind: physical.OpAlloc})
-		if r.Err != nil {
-			b.Fatal(r.Err)
-		}
-		qs = append(qs, r.Qubit)
+	for range count {
+		qs = append(qs, n.must(physical.Op{Kind: physical.OpAlloc}).Qubit)
 	}
 	return qs
 }
@@ -132,13 +42,13 @@ func (d *remoteDevice) qubits(b *testing.B, n int) []physical.Qubit {
 // BenchmarkFabricPipelined measures operations per second of one node on a
 // fabric over QUIC on loopback, 4,096 under way.
 func BenchmarkFabricPipelined(b *testing.B) {
-	d := newRemoteDevice(b)
-	qs := d.qubits(b, 16)
+	n := newBenchNode(b)
+	qs := n.qubits(16)
 	const window = 4096
 	b.ReportAllocs()
 	b.ResetTimer()
 	done := make(chan error, 1)
-	d.loop.Post(func() {
+	n.Post(func() {
 		asked, answered := 0, 0
 		var ask func()
 		take := func(r physical.Result) {
@@ -155,7 +65,7 @@ func BenchmarkFabricPipelined(b *testing.B) {
 		ask = func() {
 			if asked < b.N {
 				asked++
-				d.device.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: qs[asked%len(qs)]}, take)
+				n.device.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: qs[asked%len(qs)]}, take)
 			}
 		}
 		for range window {
@@ -171,12 +81,12 @@ func BenchmarkFabricPipelined(b *testing.B) {
 // BenchmarkFabricRoundTrip measures one operation at a time, from the call to
 // the callback.
 func BenchmarkFabricRoundTrip(b *testing.B) {
-	d := newRemoteDevice(b)
-	q := d.qubits(b, 1)[0]
+	n := newBenchNode(b)
+	q := n.qubits(1)[0]
 	trips := make([]time.Duration, 0, b.N)
 	b.ResetTimer()
 	done := make(chan error, 1)
-	d.loop.Post(func() {
+	n.Post(func() {
 		var began time.Time
 		var ask func()
 		take := func(r physical.Result) {
@@ -189,7 +99,7 @@ func BenchmarkFabricRoundTrip(b *testing.B) {
 		}
 		ask = func() {
 			began = time.Now()
-			d.device.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: q}, take)
+			n.device.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: q}, take)
 		}
 		ask()
 	})

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"math"
 	"slices"
 
 	"qstack/qnet"
@@ -51,14 +50,14 @@ func (b *batch) remove(m *match) {
 // stalled reports whether an end is slow to acknowledge. Attempts go on, but what
 // they bring now is nobody's; the acknowledgement starts the match again.
 func (m *match) stalled() bool {
-	return m.w[0].frames.unacked() >= maxUnacked || m.w[1].frames.unacked() >= maxUnacked
+	return m.w[0].frames.unacked() >= m.s.unacked || m.w[1].frames.unacked() >= m.s.unacked
 }
 
 // resume goes on with a match that was stalled.
 func (b *batch) resume(m *match) {
-	if next := b.s.current() + b.s.her.Attempts(b.s.rng) - 1; next > m.cycle {
-		b.s.her.Begin(m.lanes(), m.cycle+1, next)
-		m.cycle = next
+	if from := b.s.current(); m.cycle < from { // what it brought meanwhile is over
+		m.draw(from)
+		b.s.her.Until(m.lanes(), m.cycle)
 	}
 	b.schedule()
 }
@@ -74,7 +73,7 @@ func (b *batch) schedule() {
 // next returns the match whose success is the next, nil if there is none, and the
 // cycle of the next success of another.
 func (b *batch) next() (first *match, other uint64) {
-	other = math.MaxUint64
+	other = never
 	for _, m := range b.matches {
 		switch {
 		case m.cycle >= other || m.stalled():
@@ -134,7 +133,11 @@ func (m *match) advance() {
 	}
 	c.cycles = append(c.cycles, m.cycle)
 	before := m.cycle
-	m.attempt(before + max(1, m.w[0].dead, m.w[1].dead))
+	dead := uint64(1)
+	if !m.s.her.Immediate() {
+		dead = max(dead, m.w[0].dead, m.w[1].dead)
+	}
+	m.attempt(before + dead)
 	c.size += wire.UvarintLen(m.cycle-before) + 1
 }
 

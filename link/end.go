@@ -387,6 +387,15 @@ func (e *end) abort(q *request, err error) {
 	e.l.handler.Ended(e.cfg.ID, q.id, err)
 }
 
+// refuseKeep ends all requests to keep pairs.
+func (e *end) refuseKeep(err error) {
+	for _, q := range slices.Clone(e.order) {
+		if q.typ == Keep && q.state == reqActive && e.requests[q.id] == q {
+			e.abort(q, err)
+		}
+	}
+}
+
 func (e *end) sendEnd(q *request) {
 	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.id, Code: q.endCode, Text: q.endText})
 	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendEnd(q) })

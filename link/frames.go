@@ -73,7 +73,7 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 	if n == 0 {
 		return
 	}
-	full := len(w.frames.list) >= maxUnacked
+	full := len(w.frames.list) >= s.unacked
 	w.frames.list = w.frames.list[n:]
 	w.frames.tries = 0
 	if len(w.frames.list) == 0 {

@@ -233,14 +233,20 @@ func (l *lane) armed(r physical.Result) {
 
 func (l *lane) armFailed(err error) {
 	l.bulk.q = nil
+	l.state = laneHeld
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
 	if errors.Is(err, qnet.ErrNoMemory) {
-		l.state = laneHeld // somebody else's; we are told when it is free
+		return // it is somebody else's; we are told when it is free
+	}
+	if l.typ == Keep && errors.Is(err, qnet.ErrUnsupported) {
+		// The link can not keep pairs, now or later.
+		l.e.refuseKeep(err)
+		l.state = laneIdle
+		l.e.serve()
 		return
 	}
 	// The device is lost or refuses. Try again after a while: a device that is
 	// gone for good takes the link down.
-	l.state = laneHeld
 	l.timer.Stop()
 	l.timer = l.e.l.loop.After(100*time.Millisecond, l.freed)
 }

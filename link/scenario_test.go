@@ -542,14 +542,17 @@ func (d *device) Do(op physical.Op, done func(physical.Result)) {
 // nature is the script as link.Heralder.
 type nature script
 
-func (w *nature) Attempts(*rand.Rand) uint64 {
+func (w *nature) Next(_ *rand.Rand, from uint64) (uint64, bool) {
 	if len(w.attempts) == 0 {
-		return 1
+		return from, true
 	}
 	n := w.attempts[0]
 	w.attempts = w.attempts[1:]
-	return n
+	return from + n - 1, true
 }
+
+func (w *nature) OnChange(func(uint64)) {}
+func (w *nature) Immediate() bool       { return false }
 
 func (w *nature) OnArm(f func(side int, lane uint32)) { w.onArm = f }
 
@@ -559,6 +562,7 @@ func (w *nature) Armed(side int, i uint32) (qnet.Time, bool) {
 }
 
 func (w *nature) Begin([2]uint32, uint64, uint64) {}
+func (w *nature) Until([2]uint32, uint64)         {}
 func (w *nature) End([2]uint32, uint64)           {}
 
 func (w *nature) label() qnet.BellLabel {

@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -18,19 +19,28 @@ import (
 // Bounds of a station.
 const (
 	maxCounts     = 4096 // requests whose pairs are counted
-	maxUnacked    = 64   // bulk frames that one end has not acknowledged
+	maxUnacked    = 64   // bulk frames that one end has not acknowledged, besides those on their way
 	bulkInterval  = 2 * time.Millisecond
 	maxFrameBytes = 1000
 	maxBurst      = 16               // frames announced in one event
 	maxAhead      = 10 * time.Second // of a window's first cycle
+	// never is the cycle of a success that does not come: the last that has an
+	// instant, which no window reaches.
+	never = physical.CycleBase + math.MaxInt64
 )
 
 // Heralder is what a station needs of the emulated world: whether the qubits at
 // both ends are armed, and the success of an attempt on them.
 type Heralder interface {
-	// Attempts samples the number of attempts up to and including the first
-	// success.
-	Attempts(rng *rand.Rand) uint64
+	// Next samples the cycle of the first success among the attempts from the given
+	// cycle on; ok is false when there will be none unless the link changes.
+	Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool)
+	// OnChange makes f be called when the link has changed: a success sampled for
+	// the given cycle or a later one is to be sampled anew.
+	OnChange(f func(first uint64))
+	// Immediate reports whether pairs are measured as they arrive, so that a lane
+	// that measures is ready for the next cycle at once.
+	Immediate() bool
 	// Armed returns the instant from which a lane of one side is ready.
 	Armed(side int, lane uint32) (from qnet.Time, ok bool)
 	// OnArm makes f be called when a lane of one side was armed.
@@ -38,6 +48,8 @@ type Heralder interface {
 	// Begin tells that a lane of either side attempts from cycle first until cycle
 	// last, its next success, in place of what it attempted before.
 	Begin(lanes [2]uint32, first, last uint64)
+	// Until tells that they go on until cycle last instead.
+	Until(lanes [2]uint32, last uint64)
 	// End tells that they attempt no more from the given cycle on.
 	End(lanes [2]uint32, cycle uint64)
 	// Herald makes one attempt succeed: the armed qubits of both lanes become a
@@ -87,6 +99,7 @@ type Station struct {
 	counts  map[RequestID]*count
 	stamp   uint64 // of the latest use of a count
 	turn    uint64 // of the request that was matched last
+	unacked int    // bulk frames that one end may leave without acknowledgement
 	gen     Gen    // scratch
 }
 
@@ -141,7 +154,8 @@ type match struct {
 	w      [2]*window
 	id     RequestID
 	count  *count
-	cycle  uint64 // of the next success
+	first  uint64 // cycle from which it has attempted since the last success
+	cycle  uint64 // of the next success, or never
 	timer  event.Timer
 	due    bool   // the timer is set
 	fire   func() // succeed as a method value, made once
@@ -152,12 +166,14 @@ type match struct {
 // NewStation returns the station of a link.
 func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event.Scheduler, tr *trace.Tracer) *Station {
 	s := &Station{cfg: cfg, her: her, ep: ep, loop: loop, tr: tr,
-		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), nextSeq: seqBase, counts: make(map[RequestID]*count)}
+		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), nextSeq: seqBase, counts: make(map[RequestID]*count),
+		unacked: maxUnacked + int(2*cfg.Delay/bulkInterval)}
 	for i := range s.sides {
 		s.sides[i].limits, s.sides[i].most = make(map[RequestID]uint64), maxCounts
 	}
 	ep.Handle(wire.ServiceLink, (*stationReceiver)(s))
 	her.OnArm(s.armed)
+	her.OnChange(s.changed)
 	return s
 }
 
@@ -422,8 +438,36 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 // attempt draws the next success of a match that attempts from the given cycle
 // on.
 func (m *match) attempt(from uint64) {
-	m.cycle = from + m.s.her.Attempts(m.s.rng) - 1
+	m.first = from
+	m.draw(from)
 	m.s.her.Begin(m.lanes(), from, m.cycle)
+}
+
+// draw draws the next success from the given cycle on.
+func (m *match) draw(from uint64) {
+	var ok bool
+	if m.cycle, ok = m.s.her.Next(m.s.rng, from); !ok {
+		m.cycle = never
+	}
+}
+
+// changed draws all successes anew that were drawn for cycles from first on,
+// since the link has another model there. Attempts have no memory, so that those
+// before, which fail, stay as they are.
+func (s *Station) changed(first uint64) {
+	for _, w := range s.sides[0].lanes {
+		if w == nil || w.match == nil || w.match.cycle < first {
+			continue
+		}
+		m := w.match
+		m.draw(max(first, m.first))
+		s.her.Until(m.lanes(), m.cycle)
+		if m.batch != nil {
+			m.batch.schedule()
+		} else {
+			s.schedule(m)
+		}
+	}
 }
 
 func (m *match) lanes() [2]uint32 { return [2]uint32{m.w[0].lane, m.w[1].lane} }
@@ -440,9 +484,8 @@ func (s *Station) heraldAt(cycle uint64) qnet.Time {
 // windows reach that far.
 func (s *Station) schedule(m *match) {
 	m.timer.Stop()
-	if m.cycle < min(m.w[0].end, m.w[1].end) {
+	if m.due = m.cycle < min(m.w[0].end, m.w[1].end); m.due {
 		m.timer = s.loop.At(s.heraldAt(m.cycle), m.fire)
-		m.due = true
 	}
 }
 

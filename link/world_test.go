@@ -18,10 +18,11 @@ import (
 type worldConfig struct {
 	seed        uint64
 	probability float64
-	fidelity    float64 // 1 unless given
-	period      float64 // 1000 ns unless given
-	lanes       int     // 1 unless given
-	length      float64 // metres
+	fidelity    float64         // 1 unless given
+	period      float64         // 1000 ns unless given
+	lanes       int             // 1 unless given
+	length      float64         // metres
+	schedule    herald.Schedule // nil: ideal, of the probability and fidelity
 	spec        physical.Spec
 	dephasing   float64 // of a storage qubit by an attempt
 	hazards     control.LinkConfig
@@ -60,9 +61,11 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		sp.Lanes = map[physical.LinkID]int{theLink: cfg.lanes}
 		fc.Nodes = append(fc.Nodes, fabric.NodeConfig{ID: id, Name: names[id], Spec: sp})
 	}
-	model := herald.Ideal{Probability: cfg.probability, Fidelity: cfg.fidelity, PeriodNS: cfg.period}
-	fc.Links = []fabric.LinkConfig{{ID: theLink, A: alice, B: bob, LanesA: cfg.lanes, LanesB: cfg.lanes, Model: model, Length: cfg.length,
+	fc.Links = []fabric.LinkConfig{{ID: theLink, A: alice, B: bob, LanesA: cfg.lanes, LanesB: cfg.lanes, Schedule: cfg.schedule, Length: cfg.length,
 		DephasingA: cfg.dephasing, DephasingB: cfg.dephasing}}
+	if cfg.schedule == nil {
+		fc.Links[0].Model = herald.Ideal{Probability: cfg.probability, Fidelity: cfg.fidelity, PeriodNS: cfg.period}
+	}
 	var err error
 	if w.fabric, err = fabric.New(fc, loop, nil); err != nil {
 		t.Fatal(err)

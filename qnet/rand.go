@@ -35,6 +35,24 @@ func NewChoice(upTo ...float64) Choice {
 	return c
 }
 
+// Fill draws each element of dst, which is short of 256 possibilities, as Draw
+// does.
+func (c Choice) Fill(dst []uint8, rng *rand.Rand) {
+	switch len(c) {
+	case 0:
+		clear(dst)
+	case 1:
+		x := c[0] - 1
+		for i := range dst {
+			dst[i] = uint8((x - rng.Uint64()<<11>>11) >> 63)
+		}
+	default:
+		for i := range dst {
+			dst[i] = uint8(c.Draw(rng))
+		}
+	}
+}
+
 // Draw returns the index of a possibility: the first whose upTo is above
 // rng.Float64(). No branch depends on what is drawn, since no processor could
 // foretell it. A single possibility takes nothing from rng.

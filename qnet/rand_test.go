@@ -23,7 +23,12 @@ func TestChoice(t *testing.T) {
 		c := qnet.NewChoice(upTo...)
 		seed := rng.Uint64()
 		a, b := rand.New(rand.NewPCG(seed, 3)), rand.New(rand.NewPCG(seed, 3))
-		for range 50 {
+		filled := make([]uint8, 50)
+		for i := range filled {
+			filled[i] = 99
+		}
+		c.Fill(filled, rand.New(rand.NewPCG(seed, 3)))
+		for _, fill := range filled {
 			want := 0
 			if len(upTo) > 0 {
 				u := a.Float64()
@@ -34,6 +39,9 @@ func TestChoice(t *testing.T) {
 			}
 			if got := c.Draw(b); got != want {
 				t.Fatalf("%v: drew %d, want %d", upTo, got, want)
+			}
+			if int(fill) != want {
+				t.Fatalf("%v: filled in %d, want %d", upTo, fill, want)
 			}
 		}
 	}

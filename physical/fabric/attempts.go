@@ -38,6 +38,16 @@ func (l *Link) Begin(lanes [2]uint32, first, last uint64) {
 	}
 }
 
+// Until makes a lane of either side, which attempts, go on until cycle last, its
+// next success, instead of the one that it was told.
+func (l *Link) Until(lanes [2]uint32, last uint64) {
+	for side := range l.ends {
+		if s := l.armed(side, lanes[side]); s != nil {
+			s.last = last // of no account when it does not attempt
+		}
+	}
+}
+
 // End makes a lane of either side attempt no more from the given cycle on.
 func (l *Link) End(lanes [2]uint32, cycle uint64) {
 	for side := range l.ends {

@@ -1,6 +1,9 @@
 package fabric
 
 import (
+	"math"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"qstack/physical"
@@ -21,10 +24,17 @@ type bulk struct {
 	draw  qnet.Choice // of the bases
 	sink  func(physical.Outcomes, error)
 
-	// At end A: the table for the other end with which it was heralded last. For
-	// each kind of herald, basis of A and basis of B, in this order, it has the
-	// choice of the outcomes 00, 01, 10 and 11.
-	peer  *bulk
+	// At end A: the tables used last. nTables is how many were ever made.
+	tables  [maxEras]table
+	nTables uint
+}
+
+// table is the joint distribution of the outcomes of two ends in an era: for each
+// kind of herald, basis of A and basis of B, in this order, the choice of the
+// outcomes 00, 01, 10 and 11.
+type table struct {
+	era   *era
+	b     *bulk
 	joint [][3]uint64
 }
 
@@ -66,18 +76,18 @@ type decayed struct {
 
 // after returns the state of a pair of the given kind of herald when A has aged
 // by ta and B by tb.
-func (l *Link) after(herald int, ta, tb time.Duration) ([]complex128, error) {
-	for _, d := range l.decayed {
+func (l *Link) after(e *era, herald int, ta, tb time.Duration) ([]complex128, error) {
+	for _, d := range e.decayed {
 		if d.herald == herald && d.ta == ta && d.tb == tb {
 			return d.rho, nil
 		}
 	}
 	// Both ends are brought to one age, a second, by scaling their rates.
 	var w state.World
-	l.entangle(&w, herald, 0, 1, 0, scaled(l.ends[0].dev.cfg.Communication, ta), scaled(l.ends[1].dev.cfg.Communication, tb))
+	e.states[herald].entangle(&w, 0, 1, 0, scaled(l.ends[0].dev.cfg.Communication, ta), scaled(l.ends[1].dev.cfg.Communication, tb))
 	rho, err := w.Density(qnet.Time(time.Second), 0, 1)
 	if err == nil {
-		l.decayed = append(l.decayed, decayed{herald, ta, tb, rho})
+		e.decayed = append(e.decayed, decayed{herald, ta, tb, rho})
 	}
 	return rho, err
 }
@@ -91,27 +101,36 @@ func scaled(d state.Decay, t time.Duration) state.Decay {
 	return state.Decay{T1: d.T1 / s, T2: d.T2 / s, Depolarise: d.Depolarise * s, Stretch: d.Stretch}
 }
 
-// joint returns the table for both ends.
-func (l *Link) joint(a, b *bulk) ([][3]uint64, error) {
-	if a.peer == b {
-		return a.joint, nil
+// joint returns the table of two ends in an era. Light that is measured as it
+// arrives is in no memory that could decay.
+func (l *Link) joint(e *era, a, b *bulk) ([][3]uint64, error) {
+	for i := range a.tables {
+		if t := &a.tables[i]; t.era == e && t.b == b {
+			return t.joint, nil
+		}
 	}
 	da, db := l.ends[0].dev, l.ends[1].dev
-	table := make([][3]uint64, 0, len(l.sampler.Heralds())*len(a.bases)*len(b.bases))
-	for h := range l.sampler.Heralds() {
+	heralds := e.sampler.Heralds()
+	joint := make([][3]uint64, 0, len(heralds)*len(a.bases)*len(b.bases))
+	for h := range heralds {
 		for _, ba := range a.bases {
 			for _, bb := range b.bases {
-				rho, err := l.after(h, l.readout(da, ba), l.readout(db, bb))
+				var ta, tb time.Duration
+				if !l.Immediate() {
+					ta, tb = l.readout(da, ba), l.readout(db, bb)
+				}
+				rho, err := l.after(e, h, ta, tb)
 				if err != nil {
 					return nil, err
 				}
 				p := outcomes(rho, [2]qnet.Basis{ba, bb}, [2]*physical.QubitNoise{&da.communicationKind.noise, &db.communicationKind.noise})
-				table = append(table, [3]uint64(qnet.NewChoice(p[0], p[0]+p[1], p[0]+p[1]+p[2])))
+				joint = append(joint, [3]uint64(qnet.NewChoice(p[0], p[0]+p[1], p[0]+p[1]+p[2])))
 			}
 		}
 	}
-	a.peer, a.joint = b, table
-	return table, nil
+	a.tables[a.nTables%maxEras] = table{e, b, joint}
+	a.nTables++
+	return joint, nil
 }
 
 // outcomes returns the probabilities of the outcomes 00, 01, 10 and 11 when the
@@ -152,49 +171,105 @@ func outcomes(rho []complex128, bases [2]qnet.Basis, noise [2]*physical.QubitNoi
 // into labels, which must be as long as cycles, both ends' bases and outcomes,
 // and hands these to the devices' sinks when they are ready. It returns the
 // number of cycles done, which is less than given when a lane is not armed for
-// it, or not initialised at a cycle, or when a cycle is still to come. After each
-// pair a qubit is busy until it has been measured (in the slowest of its bases)
-// and initialised anew, see Armed. What a lane attempts meanwhile is for
-// Begin to say.
+// it, or not initialised at a cycle, or when a cycle is still to come or can not
+// succeed. After each pair a qubit is busy until it has been measured (in the
+// slowest of its bases) and initialised anew, see Armed, unless the link is
+// Immediate. What a lane attempts meanwhile is for Begin to say.
 func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) (n int) {
 	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
 	if a == nil || b == nil || a.status != statusBulk || b.status != statusBulk || len(cycles) == 0 || len(labels) < len(cycles) {
 		return 0
 	}
-	joint, err := l.joint(a.bulk, b.bulk)
-	if err != nil {
-		return 0
-	}
 	da, db := a.dev, b.dev
 	readoutA, readoutB := l.longest(da, a.bulk), l.longest(db, b.bulk)
-	againA, againB := readoutA+da.cfg.Spec.Init, readoutB+db.cfg.Spec.Init
-	heralds, nb, na := l.sampler.Heralds(), len(b.bulk.bases), len(a.bulk.bases)
-
-	outA, outB := l.f.newBatch(a), l.f.newBatch(b)
-	now := l.f.loop.Now()
-	var t qnet.Time
+	var againA, againB time.Duration
+	if !l.Immediate() {
+		againA, againB = readoutA+da.cfg.Spec.Init, readoutB+db.cfg.Spec.Init
+	}
+	cycles = cycles[:l.usable(cycles, max(a.ready, b.ready), max(againA, againB))]
+	outA, outB := l.f.newBatch(a, cycles), l.f.newBatch(b, cycles)
 	for n < len(cycles) {
-		at := l.cycles.Instant(cycles[n])
-		if at+1 < a.ready || at+1 < b.ready || at > now { // instants of cycles are rounded
+		e, last := l.era(cycles[n])
+		if e == nil {
 			break
 		}
-		t = at
-		a.ready, b.ready = t.Add(againA), t.Add(againB)
-		h := l.sampler.Herald(l.rng)
-		ka, kb := a.bulk.draw.Draw(da.rng), b.bulk.draw.Draw(db.rng)
-		bits := uint8(qnet.Choice(joint[(h*na+ka)*nb+kb][:]).Draw(l.rng))
-		outA.add(cycles[n], ka, bits>>1)
-		outB.add(cycles[n], kb, bits&1)
-		labels[n] = heralds[h].Label
-		n++
+		joint, err := l.joint(e, a.bulk, b.bulk)
+		if err != nil {
+			break
+		}
+		m := len(cycles)
+		if last < cycles[m-1] {
+			m, _ = slices.BinarySearch(cycles, last+1)
+		}
+		a.bulk.draw.Fill(outA.out.Basis[n:m], da.rng)
+		b.bulk.draw.Fill(outB.out.Basis[n:m], db.rng)
+		e.draw(l.rng, joint, len(a.bulk.bases), len(b.bulk.bases), outA.out.Basis[n:m], outB.out.Basis[n:m], outA.out.Bit[n:m], outB.out.Bit[n:m], labels[n:m])
+		n = m
 	}
-	if tr := l.f.tr; tr != nil && n > 0 {
+	outA.cut(n)
+	outB.cut(n)
+	if n == 0 {
+		l.f.recycle(outA)
+		l.f.recycle(outB)
+		return 0
+	}
+	t := l.cycles.Instant(cycles[n-1])
+	a.ready, b.ready = t.Add(againA), t.Add(againB)
+	if tr := l.f.tr; tr != nil {
 		tr.Event(l.f.loop.Now(), "fabric", "bulk").Uint("link", uint64(l.cfg.ID)).Uint("a", uint64(a.index)).Uint("b", uint64(b.index)).
 			Uint("cycle", cycles[0]).Uint("pairs", uint64(n)).Int("at", int64(t)).End()
 	}
 	l.f.deliver(outA, t.Add(readoutA))
 	l.f.deliver(outB, t.Add(readoutB))
 	return n
+}
+
+// usable returns the number of cycles, from the first on, that are not to come,
+// and at which a qubit is ready that is so first at the given instant and takes
+// some time after each to be so again. Instants of cycles are rounded, so that a
+// nanosecond is let pass.
+func (l *Link) usable(cycles []uint64, ready qnet.Time, again time.Duration) int {
+	now := l.f.loop.Now()
+	if t := l.cycles.Instant(cycles[0]); t+1 < ready || t > now {
+		return 0
+	}
+	// Cycles that are so far apart are so in time, whatever is rounded.
+	apart := uint64(1)
+	if again > 1 {
+		apart += uint64(min(1<<62, math.Ceil((float64(again)+2+float64(now)*0x1p-50)/l.cycles.Period)))
+	}
+	next := l.cycles.From(now + 1) // the first to come
+	for n := 1; n < len(cycles); n++ {
+		c, before := cycles[n], cycles[n-1]
+		if c >= next || c <= before {
+			return n
+		}
+		if c < before+apart && l.cycles.Instant(c)+1 < l.cycles.Instant(before).Add(again) {
+			return n
+		}
+	}
+	return len(cycles)
+}
+
+// draw draws the kind of herald and the outcomes of pairs that are measured in
+// the given bases, of which A has na and B nb. All slices have one length.
+func (e *era) draw(rng *rand.Rand, joint [][3]uint64, na, nb int, basisA, basisB, bitA, bitB []uint8, labels []qnet.BellLabel) {
+	n := len(labels)
+	basisA, basisB, bitA, bitB = basisA[:n], basisB[:n], bitA[:n], bitB[:n]
+	heralds, kind := e.sampler.Heralds(), e.sampler.Kind()
+	for i := range labels {
+		h := 0
+		if len(kind) == 1 {
+			h = int((kind[0] - 1 - rng.Uint64()<<11>>11) >> 63) // as Choice.Draw
+		} else {
+			h = kind.Draw(rng)
+		}
+		p := &joint[(h*na+int(basisA[i]))*nb+int(basisB[i])]
+		u := rng.Uint64()<<11>>11 + 1
+		bits := uint8((p[0]-u)>>63 + (p[1]-u)>>63 + (p[2]-u)>>63) // as Choice.Draw
+		bitA[i], bitB[i] = bits>>1, bits&1
+		labels[i] = heralds[h].Label
+	}
 }
 
 // batch is outcomes on their way to a device. Batches are used again.
@@ -207,8 +282,9 @@ type batch struct {
 	next       *batch
 }
 
-// newBatch returns an empty batch for the qubit in s.
-func (f *Fabric) newBatch(s *slot) *batch {
+// newBatch returns a batch for the qubit in s, of pairs in the given cycles whose
+// bases and bits are still to be filled in.
+func (f *Fabric) newBatch(s *slot, cycles []uint64) *batch {
 	b := f.batches
 	if b != nil {
 		f.batches = b.next
@@ -218,21 +294,20 @@ func (f *Fabric) newBatch(s *slot) *batch {
 		b.fire = b.run
 	}
 	b.slot, b.generation, b.sink = s, s.generation, s.bulk.sink
+	n := len(cycles)
+	b.out.Cycle = append(b.out.Cycle, cycles...)
+	b.out.Basis = slices.Grow(b.out.Basis, n)[:n]
+	b.out.Bit = slices.Grow(b.out.Bit, n)[:n]
 	return b
 }
 
-func (b *batch) add(cycle uint64, basis int, bit uint8) {
-	b.out.Cycle = append(b.out.Cycle, cycle)
-	b.out.Basis = append(b.out.Basis, uint8(basis))
-	b.out.Bit = append(b.out.Bit, bit)
+// cut shortens the batch.
+func (b *batch) cut(n int) {
+	b.out.Cycle, b.out.Basis, b.out.Bit = b.out.Cycle[:n], b.out.Basis[:n], b.out.Bit[:n]
 }
 
 // deliver hands the batch over when all of it is ready, at t.
 func (f *Fabric) deliver(b *batch, t qnet.Time) {
-	if len(b.out.Cycle) == 0 {
-		f.recycle(b)
-		return
-	}
 	b.out.At = t
 	f.loop.At(t.Add(-f.early), b.fire)
 }
@@ -246,7 +321,7 @@ func (b *batch) run() {
 }
 
 func (f *Fabric) recycle(b *batch) {
-	b.out.Cycle, b.out.Basis, b.out.Bit = b.out.Cycle[:0], b.out.Basis[:0], b.out.Bit[:0]
+	b.cut(0)
 	b.slot, b.sink = nil, nil
 	b.next = f.batches
 	f.batches = b

@@ -404,7 +404,7 @@ func (c *clients) station(link int) {
 		}
 		c.steps = append(c.steps, step{at: k.CycleInstant(last), do: func() {
 			var rho densetest.Matrix
-			for _, h := range k.Model().Heralds() {
+			for _, h := range c.cfg.Links[link].Model.Heralds() {
 				if h.Label == label {
 					rho = densetest.Square(h.State[:])
 				}

@@ -51,9 +51,12 @@ type LinkConfig struct {
 	// LanesA and LanesB count the communication qubits that each end has for the
 	// link.
 	LanesA, LanesB int
-	Model          herald.Model
-	Length         float64 // metres of fibre between A and B
-	Speed          float64 // of light in it, m/s; 0 stands for qnet.FibreSpeed
+	// Model is that of a link that does not change with time, Schedule of one that
+	// does; exactly one is given.
+	Model    herald.Model
+	Schedule herald.Schedule
+	Length   float64 // metres of fibre between A and B
+	Speed    float64 // of light in it, m/s; 0 stands for qnet.FibreSpeed
 	// DephasingA and DephasingB are the probabilities, from 0 to below ½, that an
 	// attempt flips the phase of a storage qubit at either end.
 	DephasingA, DephasingB float64
@@ -168,6 +171,14 @@ func (n *NodeConfig) validate() error {
 	return nil
 }
 
+// schedule returns what holds of the link at which time.
+func (l *LinkConfig) schedule() herald.Schedule {
+	if l.Model != nil {
+		return herald.Always(l.Model)
+	}
+	return l.Schedule
+}
+
 func (l *LinkConfig) validate(nodes map[qnet.NodeID]*NodeConfig) error {
 	if l.A == l.B {
 		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: both ends are node %v", l.ID, l.A)
@@ -192,10 +203,18 @@ func (l *LinkConfig) validate(nodes map[qnet.NodeID]*NodeConfig) error {
 			return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: an attempt flips the phase of a storage qubit with probability %g: want at least 0 and below 0.5", l.ID, p)
 		}
 	}
-	if l.Model == nil {
-		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: no heralding model", l.ID)
+	var err error
+	switch {
+	case l.Model == nil && l.Schedule == nil:
+		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: no heralding model, nor a schedule of models: want one of the two", l.ID)
+	case l.Model != nil && l.Schedule != nil:
+		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: a heralding model and a schedule of models: want one of the two", l.ID)
+	case l.Model != nil:
+		err = l.Model.Validate()
+	default:
+		err = l.Schedule.Validate()
 	}
-	if err := l.Model.Validate(); err != nil {
+	if err != nil {
 		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: %v", l.ID, err)
 	}
 	if !(l.Length >= 0 && l.Length <= 1e9) {

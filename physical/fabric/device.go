@@ -90,15 +90,14 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 		f.take(a, statusHeld)
 		duration = d.storageKind.init
 	case physical.OpArm, physical.OpPrepare:
-		if a, err = d.freeLane(op.Link, op.Lane); err == nil {
-			switch {
-			case op.Kind == physical.OpPrepare:
-				f.take(a, statusHeld)
-			case b != nil:
-				f.take(a, statusBulk)
-			default:
-				f.take(a, statusArmed)
-			}
+		to := statusArmed
+		if op.Kind == physical.OpPrepare {
+			to = statusHeld
+		} else if b != nil {
+			to = statusBulk
+		}
+		if a, err = d.freeLane(op.Link, op.Lane, to); err == nil {
+			f.take(a, to)
 		}
 		duration = d.communicationKind.init
 	case physical.OpFree:
@@ -219,28 +218,26 @@ func (f *Fabric) schedule(j *job) {
 // run executes the operation and answers it.
 func (j *job) run() {
 	d, f := j.dev, j.dev.f
-	stale := j.epoch != d.epoch
-	op, a, b, bulk, done := j.op, j.a, j.b, j.bulk, j.done
+	done, freed, generation := j.done, j.freed, j.generation
 	r := physical.Result{Err: j.err, At: j.at}
-	freed, generation := j.freed, j.generation
-	*j = job{fire: j.fire, next: f.jobs}
-	f.jobs = j
-	if stale { // the node was lost in the meantime, with all its qubits
-		return
+	switch {
+	case j.epoch != d.epoch: // the node was lost in the meantime, with all its qubits
+		done, freed = nil, nil
+	case freed == nil:
+		d.pending--
+		if j.a != nil {
+			j.a.pending--
+			if j.b != nil {
+				j.b.pending--
+			}
+			f.execute(&j.op, j.a, j.b, j.bulk, &r)
+		}
 	}
+	j.a, j.b, j.bulk, j.err, j.done, j.freed = nil, nil, nil, nil, nil, nil
+	j.next, f.jobs = f.jobs, j
 	if freed != nil {
 		d.tell(freed, generation)
-		return
-	}
-	d.pending--
-	if a != nil {
-		a.pending--
-		if b != nil {
-			b.pending--
-		}
-		f.execute(&op, a, b, bulk, &r)
-	}
-	if done != nil {
+	} else if done != nil {
 		done(r)
 	}
 }
@@ -382,15 +379,18 @@ func (d *device) freeStorage() (*slot, error) {
 	return best, nil
 }
 
-// freeLane returns the communication qubit of a lane if it is free. Of those that
-// are shared the lane gets the one that can be used first.
-func (d *device) freeLane(link physical.LinkID, lane uint32) (*slot, error) {
+// freeLane returns the communication qubit of a lane if it is free, and may be
+// used so. Of those that are shared the lane gets the one that can be used first.
+func (d *device) freeLane(link physical.LinkID, lane uint32, to status) (*slot, error) {
 	e := d.ends[link]
 	if e == nil {
 		return nil, qnet.Errorf(qnet.ErrInvalid, "node %s has no end of link %d", d.cfg.Name, link)
 	}
 	if n := len(e.slots); int64(lane) >= int64(n) {
 		return nil, qnet.Errorf(qnet.ErrInvalid, "node %s: link %d has no lane %d here: its lanes are 0 to %d", d.cfg.Name, link, lane, n-1)
+	}
+	if to == statusArmed && e.link.Immediate() {
+		return nil, qnet.Errorf(qnet.ErrUnsupported, "node %s: the light of link %d is measured as it arrives, so there is no pair to keep: ask for pairs to be measured", d.cfg.Name, link)
 	}
 	s := &e.slots[lane]
 	if s.status != statusFree {

@@ -24,6 +24,13 @@
 // done is refused with qnet.ErrUnsupported, what can not be done before something
 // is freed with qnet.ErrNoMemory, and the rest waits its turn.
 //
+// # Links
+//
+// A link has one heralding model, or a schedule of them, which can be replaced at
+// run time: what is emitted in a cycle has the model of that cycle. A link whose
+// models are herald.Immediate measures light as it arrives: it has no memories
+// that could keep a pair or decay.
+//
 // # Randomness
 //
 // Nature draws from streams of her own: "fabric/<link id>" for the herald and
@@ -206,7 +213,7 @@ func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
 	if l := f.links[cfg.ID]; l != nil {
 		return l, nil
 	}
-	sampler, err := herald.NewSampler(cfg.Model)
+	line, err := herald.NewTimeline(cfg.schedule())
 	if err != nil {
 		return nil, err
 	}
@@ -215,13 +222,12 @@ func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
 		speed = qnet.FibreSpeed
 	}
 	l := &Link{
-		f:       f,
-		cfg:     *cfg,
-		cycles:  physical.Cycles{Period: cfg.Model.Period()},
-		sampler: sampler,
-		states:  heralds(sampler),
-		rng:     qnet.NewRand(seed, fmt.Sprintf("fabric/%d", cfg.ID)),
-		half:    qnet.FibreDelay(cfg.Length/2, speed),
+		f:      f,
+		cfg:    *cfg,
+		line:   line,
+		cycles: line.Cycles(),
+		rng:    qnet.NewRand(seed, fmt.Sprintf("fabric/%d", cfg.ID)),
+		half:   qnet.FibreDelay(cfg.Length/2, speed),
 	}
 	f.links[cfg.ID] = l
 	return l, nil

@@ -16,16 +16,17 @@ import (
 // the station's to sample, with a random stream of its own; which kind of
 // success it is and what state is left is nature's.
 type Link struct {
-	f       *Fabric
-	cfg     LinkConfig
-	cycles  physical.Cycles
-	sampler *herald.Sampler
-	states  []heralded // by kind of herald
-	rng     *rand.Rand
-	half    time.Duration
-	ends    [2]end // A, B
-	onArm   func(side int, lane uint32)
-	decayed []decayed // see bulk.go
+	f        *Fabric
+	cfg      LinkConfig
+	line     *herald.Timeline
+	cycles   physical.Cycles
+	eras     [maxEras]*era
+	nEras    uint // ever made
+	rng      *rand.Rand
+	half     time.Duration
+	ends     [2]end // A, B
+	onArm    func(side int, lane uint32)
+	onChange func(first uint64)
 }
 
 // end is one end of a link.
@@ -50,12 +51,38 @@ func (l *Link) Ends() (a, b qnet.NodeID) { return l.cfg.A, l.cfg.B }
 // link. The station can herald a pair on any lane of one and any of the other.
 func (l *Link) Lanes(side int) int { return len(l.ends[side].slots) }
 
-// Model returns the heralding model.
-func (l *Link) Model() herald.Model { return l.cfg.Model }
+// Next samples, from the station's own stream, the cycle of the first success
+// among the attempts from the given cycle on. ok is false when there will be
+// none, unless the link changes.
+func (l *Link) Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool) {
+	return l.line.Next(rng, from)
+}
 
-// Attempts samples, from the station's own stream, the number of attempts up to
-// and including the next success.
-func (l *Link) Attempts(rng *rand.Rand) uint64 { return l.sampler.Attempts(rng) }
+// Immediate reports whether the pairs of the link are measured as they arrive
+// (see herald.Immediate). Then its lanes can be armed for measuring directly
+// only, and a lane is ready for the next cycle at once.
+func (l *Link) Immediate() bool { return l.line.Immediate() }
+
+// Replace changes the link from the first segment of future on, or from now on if
+// that is later: its channels are assigned anew, say, or it is lost for a while.
+// What was emitted before stays as it is; the station is told to sample anew what
+// is emitted after. It fails with qnet.ErrInvalid, and changes nothing, when
+// future is empty or not valid, or has another attempt period than the link, or
+// models that are Immediate on a link whose are not, or the reverse. It may be
+// without any model.
+func (l *Link) Replace(future herald.Schedule) error {
+	first, err := l.line.Amend(l.f.loop.Now(), future)
+	if err != nil {
+		return qnet.Errorf(qnet.CodeOf(err), "link %d: %v", l.cfg.ID, err)
+	}
+	if tr := l.f.tr; tr != nil {
+		tr.Event(l.f.loop.Now(), "fabric", "replace").Uint("link", uint64(l.cfg.ID)).Uint("cycle", first).End()
+	}
+	if l.onChange != nil {
+		l.onChange(first)
+	}
+	return nil
+}
 
 // Period returns the time from one cycle to the next in nanoseconds.
 func (l *Link) Period() float64 { return l.cycles.Period }
@@ -73,6 +100,11 @@ func (l *Link) HalfDelay() time.Duration { return l.half }
 
 // OnArm makes f be called on the loop whenever a lane of one side was armed.
 func (l *Link) OnArm(f func(side int, lane uint32)) { l.onArm = f }
+
+// OnChange makes f be called whenever the link is replaced: a success that was
+// sampled for the given cycle or a later one is void and has to be sampled anew,
+// from no cycle before.
+func (l *Link) OnChange(f func(first uint64)) { l.onChange = f }
 
 // Armed returns the instant from which a lane of one side is initialised: a
 // cycle that emits at it or later may be heralded. ok is false when the lane is
@@ -95,12 +127,41 @@ func (l *Link) armed(side int, lane uint32) *slot {
 	return &e.slots[lane]
 }
 
+// era is what the station announces, and what is left, in the cycles of one
+// segment of the link's timeline.
+type era struct {
+	sampler *herald.Sampler
+	states  []heralded // by kind of herald
+	decayed []decayed  // see bulk.go
+}
+
+// maxEras bounds the eras of a link, and the tables of a lane, that are at hand.
+const maxEras = 4
+
+// era returns what holds in a cycle, nil when nothing succeeds in it, and the
+// last cycle up to which it does. The eras used last are kept.
+func (l *Link) era(cycle uint64) (e *era, last uint64) {
+	s, last := l.line.Span(cycle)
+	if s == nil {
+		return nil, last
+	}
+	for _, e := range l.eras {
+		if e != nil && e.sampler == s {
+			return e, last
+		}
+	}
+	e = &era{sampler: s, states: heralds(s)}
+	l.eras[l.nEras%maxEras] = e
+	l.nEras++
+	return e, last
+}
+
 // entangle prepares the state of a kind of herald.
-func (l *Link) entangle(w *state.World, herald int, a, b state.ID, t qnet.Time, da, db state.Decay) {
-	if s := &l.states[herald]; s.diagonal {
-		w.Pair(a, b, t, da, db, s.weights)
+func (h *heralded) entangle(w *state.World, a, b state.ID, t qnet.Time, da, db state.Decay) {
+	if h.diagonal {
+		w.Pair(a, b, t, da, db, h.weights)
 	} else {
-		w.Entangle(a, b, t, da, db, (*[16]complex128)(s.rho))
+		w.Entangle(a, b, t, da, db, (*[16]complex128)(h.rho))
 	}
 }
 
@@ -125,16 +186,20 @@ func heralds(s *herald.Sampler) []heralded {
 // given cycle, and returns what the station announces. From then on the qubits
 // are their holders', who do not know it yet. ok is false, and nothing has
 // happened, when a lane is not armed, was not yet at that cycle, or is armed for
-// measuring directly, or when the cycle is still to come.
+// measuring directly, or when the cycle is still to come or can not succeed.
 func (l *Link) Herald(lanes [2]uint32, cycle uint64) (label qnet.BellLabel, ok bool) {
 	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
 	t := l.cycles.Instant(cycle)
 	if a == nil || b == nil || a.status != statusArmed || b.status != statusArmed || t < a.ready || t < b.ready || t > l.f.loop.Now() {
 		return 0, false
 	}
-	k := l.sampler.Herald(l.rng)
-	h := &l.sampler.Heralds()[k]
-	l.entangle(&l.f.world, k, state.ID(a.index), state.ID(b.index), t, a.kind.decay, b.kind.decay)
+	e, _ := l.era(cycle)
+	if e == nil {
+		return 0, false
+	}
+	k := e.sampler.Herald(l.rng)
+	h := &e.sampler.Heralds()[k]
+	e.states[k].entangle(&l.f.world, state.ID(a.index), state.ID(b.index), t, a.kind.decay, b.kind.decay)
 	a.status, b.status = statusHeld, statusHeld
 	l.End(lanes, cycle+1)
 	if tr := l.f.tr; tr != nil {

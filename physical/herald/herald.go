@@ -147,6 +147,10 @@ func exponential(x uint64) float64 {
 // Herald draws the kind of a success and returns its index in Heralds.
 func (s *Sampler) Herald(rng *rand.Rand) int { return s.kind.Draw(rng) }
 
+// Kind returns the choice among Heralds that Herald draws. The caller must not
+// change it.
+func (s *Sampler) Kind() qnet.Choice { return s.kind }
+
 // Heralds returns the kinds of success of the model. The caller must not
 // change them.
 func (s *Sampler) Heralds() []Herald { return s.heralds }

@@ -32,3 +32,6 @@ func (m Multiplexed) Validate() error {
 func (m Multiplexed) SuccessProbability() float64 {
 	return -math.Expm1(float64(m.Modes) * math.Log1p(-m.Model.SuccessProbability()))
 }
+
+// Immediate implements Immediate: as the model.
+func (m Multiplexed) Immediate() bool { return IsImmediate(m.Model) }

@@ -3,6 +3,8 @@ package herald
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"time"
 
 	"qstack/physical"
 	"qstack/qnet"
@@ -19,7 +21,8 @@ type Segment struct {
 
 // Schedule is a model that changes with time, by steps: segments in ascending
 // order of time. Nothing succeeds before the first; the last one holds for
-// ever. Out of contact too, a link has the attempt period of its models.
+// ever. Out of contact too, a link has the attempt period of its models. All of
+// its models are Immediate, or none is.
 type Schedule []Segment
 
 // Always returns the schedule of a link that has one model from the epoch on.
@@ -28,27 +31,35 @@ func Always(m Model) Schedule { return Schedule{{Model: m}} }
 // Validate returns nil, or an error of code qnet.ErrInvalid that names the
 // segment that is wrong, counted from 0.
 func (s Schedule) Validate() error {
-	for _, seg := range s {
-		if seg.Model != nil {
-			return s.validate(seg.Model.Period())
-		}
+	m := s.first()
+	if m == nil {
+		return qnet.Errorf(qnet.ErrInvalid, "schedule: none of its %d segments has a model, want one at least", len(s))
 	}
-	return qnet.Errorf(qnet.ErrInvalid, "schedule: none of its %d segments has a model, want one at least", len(s))
+	return s.validate(m.Period(), IsImmediate(m))
 }
 
 // Period returns the attempt period of the link in nanoseconds, that of the
 // first model; 0 when there is none.
 func (s Schedule) Period() float64 {
-	for _, seg := range s {
-		if seg.Model != nil {
-			return seg.Model.Period()
-		}
+	if m := s.first(); m != nil {
+		return m.Period()
 	}
 	return 0
 }
 
-// validate checks s for a link whose attempt period is known.
-func (s Schedule) validate(period float64) error {
+// first returns the first model, nil when there is none.
+func (s Schedule) first() Model {
+	for _, seg := range s {
+		if seg.Model != nil {
+			return seg.Model
+		}
+	}
+	return nil
+}
+
+// validate checks s for a link whose attempt period is known, and whether its
+// models are immediate.
+func (s Schedule) validate(period float64, immediate bool) error {
 	for i, seg := range s {
 		if seg.Model == nil {
 			continue
@@ -58,6 +69,13 @@ func (s Schedule) validate(period float64) error {
 		}
 		if p := seg.Model.Period(); p != period {
 			return qnet.Errorf(qnet.ErrInvalid, "schedule: segment %d: attempt period in nanoseconds is %g, want %g as in the whole link", i, p, period)
+		}
+		if IsImmediate(seg.Model) != immediate {
+			here, rest := "can not", "can"
+			if immediate {
+				here, rest = rest, here
+			}
+			return qnet.Errorf(qnet.ErrInvalid, "schedule: segment %d: its pairs %s be kept and those of the rest of the link %s: want the same in the whole link", i, here, rest)
 		}
 	}
 	for i, seg := range s {
@@ -80,8 +98,9 @@ const (
 // link's attempt cycles (see physical.Cycles) belongs to the segment of its
 // emission instant.
 type Timeline struct {
-	cycles physical.Cycles
-	spans  []span // by segment
+	cycles    physical.Cycles
+	immediate bool
+	spans     []span // by segment
 }
 
 // span is a segment in cycles.
@@ -95,12 +114,16 @@ func NewTimeline(s Schedule) (*Timeline, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Timeline{cycles: physical.Cycles{Period: s.Period()}}
+	t := &Timeline{cycles: physical.Cycles{Period: s.Period()}, immediate: IsImmediate(s.first())}
 	return t, t.Replace(s)
 }
 
 // Cycles returns the attempt clock of the link.
 func (t *Timeline) Cycles() physical.Cycles { return t.cycles }
+
+// Immediate reports whether the pairs of the link can only be measured, not
+// kept.
+func (t *Timeline) Immediate() bool { return t.immediate }
 
 // Next draws the cycle of the first success among the attempts from the given
 // cycle on. ok is false when there is none while cycles have numbers, which is
@@ -156,6 +179,21 @@ func (t *Timeline) Segments() int { return len(t.spans) }
 // that belong to it. It is nil out of contact.
 func (t *Timeline) Sampler(segment int) *Sampler { return t.spans[segment].sampler }
 
+// Span returns the sampler of the segment that a cycle belongs to, nil when
+// nothing succeeds in it, and the last cycle up to which this is so.
+func (t *Timeline) Span(cycle uint64) (s *Sampler, last uint64) {
+	i := len(t.spans) - 1
+	if cycle >= t.spans[i].first {
+		return t.spans[i].sampler, lastCycle
+	}
+	i = t.Segment(cycle)
+	last = t.spans[i+1].first - 1
+	if i >= 0 {
+		s = t.spans[i].sampler
+	}
+	return s, last
+}
+
 // Replace changes the timeline from the first segment of future on: what the
 // link's segments said of the time from there is void, and what they say of the
 // time before stays, with their numbers. A success that was drawn for a cycle
@@ -165,26 +203,61 @@ func (t *Timeline) Sampler(segment int) *Sampler { return t.spans[segment].sampl
 // is empty, is not valid, or has another attempt period; unlike that of a new
 // timeline it may be without any model.
 func (t *Timeline) Replace(future Schedule) error {
-	if len(future) == 0 {
-		return qnet.Errorf(qnet.ErrInvalid, "schedule: no segments, want one at least")
-	}
-	if err := future.validate(t.cycles.Period); err != nil {
+	spans, err := t.parse(future)
+	if err != nil {
 		return err
 	}
-	spans := make([]span, len(future))
-	for i, seg := range future {
+	t.replace(spans)
+	return nil
+}
+
+// Amend is Replace at an instant of a running link: what future says of the time
+// before is of no account. It returns the first cycle that has changed. Segments
+// that have been over for a minute are forgotten, and the others counted anew:
+// a link can be amended for ever.
+func (t *Timeline) Amend(now qnet.Time, future Schedule) (first uint64, err error) {
+	spans, err := t.parse(future)
+	if err != nil {
+		return 0, err
+	}
+	c := t.cycles.From(now)
+	for len(spans) > 1 && spans[1].first <= c {
+		spans = spans[1:]
+	}
+	spans[0].first = max(spans[0].first, c)
+	if begun := t.begun(t.cycles.From(max(0, now.Add(-time.Minute)))); begun > 1 {
+		t.spans = slices.Delete(t.spans, 0, begun-1)
+	}
+	t.replace(spans)
+	return spans[0].first, nil
+}
+
+// parse returns the spans of a schedule for the link.
+func (t *Timeline) parse(s Schedule) ([]span, error) {
+	if len(s) == 0 {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "schedule: no segments, want one at least")
+	}
+	if err := s.validate(t.cycles.Period, t.immediate); err != nil {
+		return nil, err
+	}
+	spans := make([]span, len(s))
+	for i, seg := range s {
 		spans[i].first = t.cycles.From(seg.From)
 		if seg.Model == nil {
 			continue
 		}
 		var err error
 		if spans[i].sampler, err = NewSampler(seg.Model); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	return spans, nil
+}
+
+// replace puts spans in the place of all that begins where they do, or later.
+func (t *Timeline) replace(spans []span) {
 	if len(t.spans) > 0 {
 		t.spans = t.spans[:t.begun(spans[0].first-1)]
 	}
 	t.spans = append(t.spans, spans...)
-	return nil
 }
