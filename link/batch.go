@@ -134,7 +134,7 @@ func (m *match) advance() {
 	c.cycles = append(c.cycles, m.cycle)
 	before := m.cycle
 	dead := uint64(1)
-	if !m.s.her.Immediate() {
+	if !m.s.her.Continuous() {
 		dead = max(dead, m.w[0].dead, m.w[1].dead)
 	}
 	m.attempt(before + dead)

@@ -552,7 +552,7 @@ func (w *nature) Next(_ *rand.Rand, from uint64) (uint64, bool) {
 }
 
 func (w *nature) OnChange(func(uint64)) {}
-func (w *nature) Immediate() bool       { return false }
+func (w *nature) Continuous() bool      { return false }
 
 func (w *nature) OnArm(f func(side int, lane uint32)) { w.onArm = f }
 

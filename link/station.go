@@ -38,9 +38,9 @@ type Heralder interface {
 	// OnChange makes f be called when the link has changed: a success sampled for
 	// the given cycle or a later one is to be sampled anew.
 	OnChange(f func(first uint64))
-	// Immediate reports whether pairs are measured as they arrive, so that a lane
-	// that measures is ready for the next cycle at once.
-	Immediate() bool
+	// Continuous reports whether a lane that measures is ready for the next cycle
+	// after any success.
+	Continuous() bool
 	// Armed returns the instant from which a lane of one side is ready.
 	Armed(side int, lane uint32) (from qnet.Time, ok bool)
 	// OnArm makes f be called when a lane of one side was armed.

@@ -94,7 +94,21 @@ func (p *Plan) Names() map[qnet.NodeID]string {
 	return m
 }
 
-// Model returns the heralding model of a link.
+// timing returns the schedule of a link that changes with time, nil for others,
+// and whether its attempts are pipelined.
+func timing(h *scenario.Heralding) (s herald.Schedule, pipelined bool) {
+	if h.Preset == nil {
+		return nil, false
+	}
+	l, err := h.Preset.Link()
+	if err != nil {
+		return nil, false
+	}
+	return l.Schedule, l.Pipelined
+}
+
+// Model returns the heralding model of a link; of one that changes with time, at
+// its best.
 func Model(h *scenario.Heralding) interface {
 	herald.Model
 	Validate() error
@@ -201,9 +215,13 @@ func (p *Plan) FabricConfig(faults ...scenario.Fault) (fabric.Config, error) {
 	}
 	for i := range s.Links {
 		k := &s.Links[i]
-		a, b := dephasing(s, k)
-		cfg.Links = append(cfg.Links, fabric.LinkConfig{ID: LinkID(i), A: p.ids[s.Nodes[k.A].Name], B: p.ids[s.Nodes[k.B].Name],
-			LanesA: k.Lanes, LanesB: k.Lanes, Model: Model(&k.Heralding), Length: k.Length, Speed: s.FibreSpeed, DephasingA: a, DephasingB: b})
+		l := fabric.LinkConfig{ID: LinkID(i), A: p.ids[s.Nodes[k.A].Name], B: p.ids[s.Nodes[k.B].Name],
+			LanesA: k.Lanes, LanesB: k.Lanes, Length: k.Length, Speed: s.FibreSpeed}
+		l.DephasingA, l.DephasingB = dephasing(s, k)
+		if l.Schedule, l.Pipelined = timing(&k.Heralding); l.Schedule == nil {
+			l.Model = Model(&k.Heralding)
+		}
+		cfg.Links = append(cfg.Links, l)
 	}
 	return cfg, nil
 }

@@ -4,6 +4,8 @@
 // rate, outcomes and a fidelity from correlations, then kept, for the fidelity
 // that the oracle sees when both ends know of a pair.
 //
+// A link that changes with time is emulated as it is at its best.
+//
 // What is measured is set beside what the preset's model says, which shares
 // nothing with the measurement but the parameters.
 package emulate

@@ -109,11 +109,15 @@ func (r *Report) measure(p *preset.Preset, l *preset.Link, o Options, stop func(
 		return err
 	}
 	d := p.Device()
-	want, err := expect(l.Model, d, w.delay())
+	want, err := expect(l.Model, d, w.delay(), l.Pipelined)
 	if err != nil {
 		return err
 	}
-	r.analyse(pairs, l.Model, want, d.Spec.Noise.ReadoutError, w.busy(paulis))
+	busy := w.busy(paulis)
+	if l.Pipelined || herald.IsImmediate(l.Model) {
+		busy = 0
+	}
+	r.analyse(pairs, l.Model, want, d.Spec.Noise.ReadoutError, busy)
 	r.EmulatedS += w.loop.Now().Seconds()
 	return nil
 }
@@ -122,8 +126,9 @@ func (r *Report) measure(p *preset.Preset, l *preset.Link, o Options, stop func(
 // them. Where attempts are made before the herald of the last is back, a kept
 // qubit makes one in so many of them.
 func (r *Report) keep(p *preset.Preset, l *preset.Link, o Options, stop func() error) error {
-	period := l.Model.Period() / 1e9
-	if stride := math.Ceil(l.Herald/period - 1e-9); stride > 1 {
+	if l.Pipelined {
+		period := l.Model.Period() / 1e9
+		stride := math.Ceil(l.Herald/period - 1e-9)
 		slower, err := p.With("attempt_time=" + strconv.FormatFloat(stride*period*1e9, 'g', -1, 64) + " ns")
 		if err != nil {
 			return err

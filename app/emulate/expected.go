@@ -18,13 +18,17 @@ type expected struct {
 }
 
 // expect works out what measuring the pairs of a model shows on a device, whose
-// ends measure as soon as they have heard the herald, after the given delay.
-func expect(m herald.Model, d *preset.Device, delay time.Duration) (expected, error) {
+// ends measure as soon as they have heard the herald, after the given delay, or,
+// when attempts are pipelined, as soon as they have emitted.
+func expect(m herald.Model, d *preset.Device, delay time.Duration, pipelined bool) (expected, error) {
 	var x expected
 	noise := &d.Spec.Noise
 	decay := d.Communication
-	if herald.IsImmediate(m) { // the photons themselves are measured
+	switch {
+	case herald.IsImmediate(m): // the photons themselves are measured
 		decay = state.Decay{}
+	case pipelined: // nobody waits for the herald
+		delay = 0
 	}
 	// A bit s = ±1 is read as offset + contrast·s in the mean.
 	offset, contrast := noise.ReadoutError[1]-noise.ReadoutError[0], 1-noise.ReadoutError[0]-noise.ReadoutError[1]

@@ -66,6 +66,9 @@ func newWorld(p *preset.Preset, seed uint64) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k := &cfg.Links[0]; k.Schedule != nil { // a pass would end before there are enough pairs
+		k.Schedule, k.Model = nil, l.Model
+	}
 	if w.fabric, err = fabric.New(cfg, w.loop, nil); err != nil {
 		return nil, err
 	}

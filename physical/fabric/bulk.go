@@ -12,8 +12,8 @@ import (
 )
 
 // Measuring directly. An end that does so measures its qubit as soon as it has
-// heard the herald, in a basis that its device draws from the device's own
-// stream. The joint distribution of the two outcomes is a table: for each kind
+// heard the herald (on a pipelined link as soon as it has emitted), in a basis
+// that its device draws from the device's own stream. The joint distribution of the two outcomes is a table: for each kind
 // of herald and each choice of bases, the four probabilities, from the very
 // state that the engine of package state gives for a pair that is stored until
 // the end of both measurements.
@@ -53,18 +53,28 @@ func newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bu
 	return b, nil
 }
 
-// readout returns the time from the emission of a pair to the end of its
-// measurement in basis b at one end.
-func (l *Link) readout(d *device, b qnet.Basis) time.Duration {
+// age returns the time from the emission of a pair to the end of its measurement
+// in basis b at one end: of a photon, which is in no memory, none.
+func (l *Link) age(d *device, b qnet.Basis) time.Duration {
+	switch {
+	case l.Immediate():
+		return 0
+	case l.cfg.Pipelined:
+		return d.cfg.Spec.MeasureTime(b)
+	}
 	return 2*l.half + d.cfg.Spec.MeasureTime(b)
 }
 
-// longest returns the longest such time of the bases.
-func (l *Link) longest(d *device, b *bulk) (t time.Duration) {
+// known returns the time from the emission of a pair to that at which its outcome
+// is there, and known to be of a pair, in the slowest of the bases of an end.
+func (l *Link) known(d *device, b *bulk) (t time.Duration) {
 	for _, basis := range b.bases {
-		t = max(t, l.readout(d, basis))
+		t = max(t, d.cfg.Spec.MeasureTime(basis))
 	}
-	return t
+	if l.cfg.Pipelined {
+		return max(t, 2*l.half)
+	}
+	return t + 2*l.half
 }
 
 // decayed is a heralded state some time after its emission.
@@ -101,8 +111,7 @@ func scaled(d state.Decay, t time.Duration) state.Decay {
 	return state.Decay{T1: d.T1 / s, T2: d.T2 / s, Depolarise: d.Depolarise * s, Stretch: d.Stretch}
 }
 
-// joint returns the table of two ends in an era. Light that is measured as it
-// arrives is in no memory that could decay.
+// joint returns the table of two ends in an era.
 func (l *Link) joint(e *era, a, b *bulk) ([][3]uint64, error) {
 	for i := range a.tables {
 		if t := &a.tables[i]; t.era == e && t.b == b {
@@ -115,11 +124,7 @@ func (l *Link) joint(e *era, a, b *bulk) ([][3]uint64, error) {
 	for h := range heralds {
 		for _, ba := range a.bases {
 			for _, bb := range b.bases {
-				var ta, tb time.Duration
-				if !l.Immediate() {
-					ta, tb = l.readout(da, ba), l.readout(db, bb)
-				}
-				rho, err := l.after(e, h, ta, tb)
+				rho, err := l.after(e, h, l.age(da, ba), l.age(db, bb))
 				if err != nil {
 					return nil, err
 				}
@@ -174,17 +179,17 @@ func outcomes(rho []complex128, bases [2]qnet.Basis, noise [2]*physical.QubitNoi
 // it, or not initialised at a cycle, or when a cycle is still to come or can not
 // succeed. After each pair a qubit is busy until it has been measured (in the
 // slowest of its bases) and initialised anew, see Armed, unless the link is
-// Immediate. What a lane attempts meanwhile is for Begin to say.
+// Continuous. What a lane attempts meanwhile is for Begin to say.
 func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) (n int) {
 	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
 	if a == nil || b == nil || a.status != statusBulk || b.status != statusBulk || len(cycles) == 0 || len(labels) < len(cycles) {
 		return 0
 	}
 	da, db := a.dev, b.dev
-	readoutA, readoutB := l.longest(da, a.bulk), l.longest(db, b.bulk)
+	knownA, knownB := l.known(da, a.bulk), l.known(db, b.bulk)
 	var againA, againB time.Duration
-	if !l.Immediate() {
-		againA, againB = readoutA+da.cfg.Spec.Init, readoutB+db.cfg.Spec.Init
+	if !l.Continuous() {
+		againA, againB = knownA+da.cfg.Spec.Init, knownB+db.cfg.Spec.Init
 	}
 	cycles = cycles[:l.usable(cycles, max(a.ready, b.ready), max(againA, againB))]
 	outA, outB := l.f.newBatch(a, cycles), l.f.newBatch(b, cycles)
@@ -219,8 +224,8 @@ func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLa
 		tr.Event(l.f.loop.Now(), "fabric", "bulk").Uint("link", uint64(l.cfg.ID)).Uint("a", uint64(a.index)).Uint("b", uint64(b.index)).
 			Uint("cycle", cycles[0]).Uint("pairs", uint64(n)).Int("at", int64(t)).End()
 	}
-	l.f.deliver(outA, t.Add(readoutA))
-	l.f.deliver(outB, t.Add(readoutB))
+	l.f.deliver(outA, t.Add(knownA))
+	l.f.deliver(outB, t.Add(knownB))
 	return n
 }
 

@@ -2,6 +2,7 @@ package fabric_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -292,5 +293,49 @@ func TestBulkReadiness(t *testing.T) {
 			t.Fatalf("period %g, busy %v, from %v: %d pairs, want %d", period, again, begin, got, want)
 		}
 		l.drain()
+	}
+}
+
+// Where attempts are made while heralds are under way there is no pair to keep, a
+// measured qubit has aged by its read-out alone, and the next cycle can succeed.
+func TestPipelined(t *testing.T) {
+	c := chain(1, 0)
+	for i := range c.Nodes {
+		c.Nodes[i].Communication = state.Decay{T2: 1e-6} // gone when the herald is back
+		c.Nodes[i].Spec.Init, c.Nodes[i].Spec.Readout, c.Nodes[i].Spec.Gate1 = 0, 0, 0
+	}
+	k := &c.Links[0]
+	k.Model, k.Length, k.Pipelined = herald.Ideal{Probability: 1, Fidelity: 1, PeriodNS: 1000}, 20e3, true
+	l := newLab(t, c)
+	wantErr(t, l.do(alice, physical.Op{Kind: physical.OpArm, Link: 1}).Err, qnet.ErrUnsupported, "node alice: attempts of link 1 are made while heralds are under way, so there is no pair to keep")
+	var bits [2][]uint8
+	var at [2]qnet.Time
+	for i, n := range []qnet.NodeID{alice, bob} {
+		l.Device(n).ArmBulk(1, 0, physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX}}, func(o physical.Outcomes, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			bits[i], at[i] = append(bits[i], o.Bit...), o.At
+		}, nil)
+	}
+	l.drain()
+	link := l.Link(1)
+	first := link.CycleAt(l.loop.Now())
+	cycles, labels := make([]uint64, 200), make([]qnet.BellLabel, 200)
+	for i := range cycles {
+		cycles[i] = first + uint64(i)
+	}
+	if err := l.loop.RunUntil(link.CycleInstant(cycles[199])); err != nil {
+		t.Fatal(err)
+	}
+	if n := link.HeraldBulk([2]uint32{}, cycles, labels); n != 200 {
+		t.Fatalf("%d cycles in a row succeeded, want 200", n)
+	}
+	l.drain()
+	if len(bits[0]) != 200 || !slices.Equal(bits[0], bits[1]) {
+		t.Errorf("outcomes in X differ: the pairs have decayed\n%v\n%v", bits[0], bits[1])
+	}
+	if want := link.CycleInstant(cycles[199]).Add(2 * link.HalfDelay()); at[0] != want || at[1] != want {
+		t.Errorf("known at %v and %v, want when the herald is back, at %v", at[0], at[1], want)
 	}
 }

@@ -57,6 +57,11 @@ type LinkConfig struct {
 	Schedule herald.Schedule
 	Length   float64 // metres of fibre between A and B
 	Speed    float64 // of light in it, m/s; 0 stands for qnet.FibreSpeed
+	// Pipelined says that attempts are made while the heralds of those before are
+	// still under way. Each ends with the measurement of its qubit, so that lanes
+	// can be armed for measuring directly only, and a qubit has aged by no more
+	// than its read-out. The period includes that.
+	Pipelined bool
 	// DephasingA and DephasingB are the probabilities, from 0 to below ½, that an
 	// attempt flips the phase of a storage qubit at either end.
 	DephasingA, DephasingB float64

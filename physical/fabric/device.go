@@ -392,6 +392,9 @@ func (d *device) freeLane(link physical.LinkID, lane uint32, to status) (*slot, 
 	if to == statusArmed && e.link.Immediate() {
 		return nil, qnet.Errorf(qnet.ErrUnsupported, "node %s: the light of link %d is measured as it arrives, so there is no pair to keep: ask for pairs to be measured", d.cfg.Name, link)
 	}
+	if to == statusArmed && e.link.cfg.Pipelined {
+		return nil, qnet.Errorf(qnet.ErrUnsupported, "node %s: attempts of link %d are made while heralds are under way, so there is no pair to keep: ask for pairs to be measured, or have attempts wait for the herald", d.cfg.Name, link)
+	}
 	s := &e.slots[lane]
 	if s.status != statusFree {
 		return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s: the communication qubit of link %d lane %d (of %d) is in use: free or measure it first", d.cfg.Name, link, lane, len(e.slots))

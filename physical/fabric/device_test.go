@@ -224,6 +224,39 @@ func TestBadOperations(t *testing.T) {
 	}
 }
 
+// Beyond the density matrices a cluster is a stabiliser state, of any number of
+// qubits: all of a GHZ state read the same, and one bit as often as the other
+// (all 40 alike: 2e-12).
+func TestLargeCluster(t *testing.T) {
+	const n = 40
+	ones := 0
+	for seed := range uint64(40) {
+		c := chain(1, n)
+		c.Seed = seed + 1
+		l := newLab(t, c)
+		var qs []physical.Qubit
+		for range n {
+			qs = append(qs, l.alloc(alice))
+		}
+		l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateH, A: qs[0]})
+		for i := 1; i < n; i++ {
+			l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: qs[i-1], B: qs[i]})
+		}
+		wantErr(t, l.do(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateT, A: qs[3]}).Err, qnet.ErrTooLarge, "node alice: gate T: ")
+		first := l.must(alice, physical.Op{Kind: physical.OpMeasure, A: qs[0], Free: true}).Bit
+		ones += int(first)
+		for _, q := range qs[1:] {
+			if b := l.must(alice, physical.Op{Kind: physical.OpMeasure, A: q, Free: true}).Bit; b != first {
+				t.Fatalf("seed %d: a qubit reads %d, the first %d", seed, b, first)
+			}
+		}
+		l.empty()
+	}
+	if ones == 0 || ones == 40 {
+		t.Errorf("%d of 40 read 1", ones)
+	}
+}
+
 // The engines' limit is an error that leaves the qubits usable.
 func TestTooLarge(t *testing.T) {
 	n := state.MaxQubits + 1
@@ -236,6 +269,7 @@ func TestTooLarge(t *testing.T) {
 	for i := 1; i < n-1; i++ {
 		l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: qs[0], B: qs[i]})
 	}
+	l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateT, A: qs[0]}) // no stabiliser state
 	l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateH, A: qs[n-1]})
 	for _, q := range qs[n:] { // the measurement takes two away
 		l.must(alice, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: qs[n-1], B: q})

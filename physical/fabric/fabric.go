@@ -133,6 +133,7 @@ func New(cfg Config, loop event.Scheduler, tr *trace.Tracer) (*Fabric, error) {
 	if f.maxPending == 0 {
 		f.maxPending = defaultMaxPending
 	}
+	f.world.Rand = qnet.NewRand(cfg.Seed, "fabric/world")
 	for rng := qnet.NewRand(cfg.Seed, "fabric"); f.id == 0; {
 		f.id = rng.Uint32()
 	}

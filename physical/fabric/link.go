@@ -63,6 +63,11 @@ func (l *Link) Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool) {
 // only, and a lane is ready for the next cycle at once.
 func (l *Link) Immediate() bool { return l.line.Immediate() }
 
+// Continuous reports whether a lane is ready for the next cycle after any that
+// succeeded: where light is measured as it arrives, and where attempts are
+// pipelined.
+func (l *Link) Continuous() bool { return l.Immediate() || l.cfg.Pipelined }
+
 // Replace changes the link from the first segment of future on, or from now on if
 // that is later: its channels are assigned anew, say, or it is lost for a while.
 // What was emitted before stays as it is; the station is told to sample anew what

@@ -15,6 +15,8 @@ type Link struct {
 	LengthA, LengthB         float64         // metres from the mid-point
 	Attenuation              float64         // dB/km, the mean of both arms
 	FibreSpeed               float64         // of light in the fibre, m/s
+	// Pipelined says that attempts are made while heralds are under way.
+	Pipelined bool
 	// Herald is the time in seconds from an attempt until both ends know what
 	// came of it: the photons' way to the mid-point and the herald's way back, on
 	// the longer arm.
@@ -86,6 +88,7 @@ func (p *Preset) link() (*Link, error) {
 	if l.Model = m; m != nil && find(g.params, "modes") != nil && g.number("modes") > 1 {
 		l.Model = herald.Multiplexed{Model: m, Modes: int(g.number("modes"))}
 	}
+	l.Pipelined = m != nil && !herald.IsImmediate(m) && l.Model.Period() < l.Herald*1e9*(1-1e-9)
 	return l, nil
 }
 

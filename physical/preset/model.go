@@ -93,7 +93,7 @@ var models = []*Model{
 	{
 		Name:      "pair-source",
 		Meaning:   "photon pairs from a source mid-way, measured on arrival",
-		Params:    slices.Concat(pairParams, channelParams, lengthParams),
+		Params:    slices.Concat(pairParams, channelParams, lengthParams, modesParams),
 		Operating: "pair_rate",
 		build: func(g given, l *Link) (herald.Model, error) {
 			g.efficiencies(l)
@@ -338,13 +338,16 @@ var oneWay = []Param{
 	lengthParams[3],
 }
 
-var timingParams = []Param{
+var modesParams = []Param{
+	{Name: "modes", Kind: Count, Min: 1, Max: 1e6, Default: 1, Meaning: "in which each attempt is made at once"},
+}
+
+var timingParams = slices.Concat([]Param{
 	{Name: "attempt_time", Kind: Time, Above: true, Max: 3600, Default: none, Meaning: "from one attempt to the next"},
 	{Name: "attempt_rate", Kind: Frequency, Above: true, Max: 1e12, Default: none, Meaning: "attempts per second, instead of attempt_time"},
 	{Name: "local_time", Kind: Time, Max: 3600, Default: none, Meaning: "what an attempt takes apart from the herald's round trip, instead of attempt_time"},
 	{Name: "await_herald", Kind: Truth, Max: 1, Default: 1, Meaning: "an attempt begins when the herald of the one before is back"},
-	{Name: "modes", Kind: Count, Min: 1, Max: 1e6, Default: 1, Meaning: "in which each attempt is made at once"},
-}
+}, modesParams)
 
 // perArm returns the parameters with those of arm A and arm B alone, which go
 // before them.

@@ -117,3 +117,81 @@ func TestBSMStatistics(t *testing.T) {
 		}
 	}
 }
+
+// The read-outs of a Bell measurement err as they say, each for its own bit of
+// the outcome, however the two qubits are held: those of two clusters, one of
+// which is half of a pair, are in no Bell state more than in any other. False
+// alarm 3e-7 each.
+func TestBellReadoutStatistics(t *testing.T) {
+	const n = 2500
+	weights := [4]float64{0.6, 0.25, 0.1, 0.05}
+	uniform := [4]float64{0.25, 0.25, 0.25, 0.25}
+	pair := func(w *state.World, a, b state.ID) { w.Pair(a, b, 0, perfect, perfect, weights) }
+	// zero prepares |0⟩, which is a Bloch vector, and plus |+⟩.
+	zero := func(w *state.World, q state.ID) { w.Zero(q, 0, perfect) }
+	plus := func(w *state.World, q state.ID) {
+		zero(w, q)
+		check(t, w.Gate1(q, 0, physical.GateH, 0))
+	}
+	enlarge := func(w *state.World, qs ...state.ID) {
+		for _, q := range qs {
+			check(t, w.Enlarge(q, 0))
+		}
+	}
+	const bell, general, tableau = "Bell-diagonal", "density matrix", "tableau"
+	readouts := []state.Imperfection{
+		{ReadoutA: state.Readout{Flip0: 0.1, Flip1: 0.5}},
+		{ReadoutB: state.Readout{Flip0: 0.1, Flip1: 0.5}},
+		{ReadoutA: state.Readout{Flip0: 0.4}, ReadoutB: state.Readout{Flip0: 0.05, Flip1: 0.3}},
+	}
+	for _, c := range []struct {
+		name    string
+		prepare func(w *state.World) // of qubits 0 and 1, and 2 and 3 for others
+		kinds   [2]string            // of qubits 0 and 1
+		truth   [4]float64           // probabilities of the outcomes before the read-outs
+	}{
+		{"two pairs", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3) }, [2]string{bell, bell}, uniform},
+		{"pair and qubit", func(w *state.World) { pair(w, 0, 2); zero(w, 1) }, [2]string{bell, general}, uniform},
+		{"qubit and pair", func(w *state.World) { zero(w, 0); pair(w, 1, 2) }, [2]string{general, bell}, uniform},
+		{"pair and half of another, dense", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3); dense(t, w, 0, 1) }, [2]string{bell, general}, uniform},
+		{"pair, dense, and half of another", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3); dense(t, w, 0, 0) }, [2]string{general, bell}, uniform},
+		{"two pairs, dense", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3); dense(t, w, 0, 0, 1) }, [2]string{general, general}, uniform},
+		{"one pair", func(w *state.World) { pair(w, 0, 1) }, [2]string{bell, bell}, weights},
+		{"one pair, dense", func(w *state.World) { pair(w, 0, 1); dense(t, w, 0, 0) }, [2]string{general, general}, weights},
+		// |00⟩ is half Φ+ and half Φ−, |++⟩ half Φ+ and half Ψ+.
+		{"two qubits in |0⟩", func(w *state.World) { zero(w, 0); zero(w, 1) }, [2]string{general, general}, [4]float64{qnet.PhiPlus: 0.5, qnet.PhiMinus: 0.5}},
+		{"two qubits in |+⟩", func(w *state.World) { plus(w, 0); plus(w, 1) }, [2]string{general, general}, [4]float64{qnet.PhiPlus: 0.5, qnet.PsiPlus: 0.5}},
+		{"two tableaus", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3); enlarge(w, 0, 1) }, [2]string{tableau, tableau}, uniform},
+		{"one tableau", func(w *state.World) { pair(w, 0, 1); enlarge(w, 0) }, [2]string{tableau, tableau}, weights},
+		{"pair and tableau", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3); enlarge(w, 1) }, [2]string{bell, tableau}, uniform},
+		{"tableau and pair", func(w *state.World) { pair(w, 0, 2); pair(w, 1, 3); enlarge(w, 0) }, [2]string{tableau, bell}, uniform},
+		{"tableau and qubit", func(w *state.World) { pair(w, 0, 2); zero(w, 1); enlarge(w, 0) }, [2]string{tableau, general}, uniform},
+	} {
+		for i, m := range readouts {
+			name := fmt.Sprintf("%s, read-outs %d", c.name, i)
+			p := make([]float64, 4)
+			for o := range p {
+				for l, x := range c.truth {
+					for bit, r := range []state.Readout{m.ReadoutA, m.ReadoutB} { // bit 0 of the outcome is a's
+						f := [2][2]float64{{1 - r.Flip0, r.Flip0}, {r.Flip1, 1 - r.Flip1}}
+						x *= f[l>>bit&1][o>>bit&1]
+					}
+					p[o] += x
+				}
+			}
+			rng := qnet.NewRand(8, name)
+			w := state.World{Rand: rng}
+			counts := make([]int, 4)
+			for range n {
+				c.prepare(&w)
+				if k := [2]string{w.Kind(0), w.Kind(1)}; k != c.kinds {
+					t.Fatalf("%s: held as %q, want %q", name, k, c.kinds)
+				}
+				o, err := w.BellMeasure(0, 1, 0, &m, rng)
+				check(t, err)
+				counts[o]++
+			}
+			qnettest.Fit(t, name, counts, p)
+		}
+	}
+}

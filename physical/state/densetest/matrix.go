@@ -101,23 +101,35 @@ func (a Matrix) Trace() (t complex128) {
 // sandwich returns l·a·r†.
 func (a Matrix) sandwich(l, r Matrix) Matrix { return r.Mul(l.Mul(a).dagger()).dagger() }
 
-// exp returns e^a by scaling, a Taylor series and squaring.
+// exp returns e^a by scaling to a norm of at most ¼, a Taylor series, which leaves
+// out less than 1e-17 of it then, and squaring. It is e^a − 1 that is squared, so
+// that the small elements of a are not lost beside the large ones.
 func (a Matrix) exp() Matrix {
-	const squarings = 12
-	one := Zeros(len(a), len(a))
-	for i := range one {
-		one[i][i] = 1
+	var norm float64 // the largest sum of a row
+	for _, row := range a {
+		var sum float64
+		for _, x := range row {
+			sum += cmplx.Abs(x)
+		}
+		norm = max(norm, sum)
 	}
-	small := a.Times(1.0 / (1 << squarings))
-	sum, term := one, one
-	for k := 1; k < 12; k++ {
+	squarings := 0
+	for ; norm > 0.25; norm /= 2 {
+		squarings++
+	}
+	small := a.Times(complex(math.Ldexp(1, -squarings), 0))
+	rest, term := small, small
+	for k := 2; k <= 12; k++ {
 		term = term.Mul(small).Times(complex(1/float64(k), 0))
-		sum = sum.Plus(1, term)
+		rest = rest.Plus(1, term)
 	}
 	for range squarings {
-		sum = sum.Mul(sum)
+		rest = rest.Times(2).Plus(1, rest.Mul(rest))
 	}
-	return sum
+	for i := range rest {
+		rest[i][i]++
+	}
+	return rest
 }
 
 var (
@@ -222,8 +234,7 @@ func (d Decay) superoperator(age, dt float64) Matrix {
 				op   Matrix
 			}{{gamma1, Unit(0, 1)}, {gammaPhi / 2, mZ}} {
 				n := l.op.dagger().Mul(l.op)
-				out = out.Plus(complex(l.rate, 0), rho.sandwich(l.op, l.op))
-				out = out.Plus(complex(-l.rate/2, 0), n.Mul(rho).Plus(1, rho.Mul(n)))
+				out = out.Plus(complex(l.rate, 0), rho.sandwich(l.op, l.op).Plus(-0.5, n.Mul(rho).Plus(1, rho.Mul(n))))
 			}
 			out = out.Plus(complex(d.Depolarise, 0), mI.Times(rho.Trace()/2).Plus(-1, rho))
 			for i := range 2 {

@@ -82,7 +82,7 @@ func (p *peer) demand() {
 // dial makes one attempt after a pause. It ends in join or dialFailed.
 func (p *peer) dial(pause time.Duration) {
 	p.dialling = true
-	e, id, addr := p.e, p.id, p.conf.Addr
+	e, id, addr, name := p.e, p.id, p.conf.Addr, p.conf.Name // which SetPeer may change
 	e.spawn(func() {
 		if pause > 0 {
 			t := time.NewTimer(pause)
@@ -98,7 +98,7 @@ func (p *peer) dial(pause time.Duration) {
 			e.post(func() { p.dialFailed(err) })
 			return
 		}
-		e.newConn(q, p.id, p.conf.Name, true)
+		e.newConn(q, id, name, true)
 	})
 }
 
