@@ -101,6 +101,9 @@ type Sampler struct {
 
 // NewSampler returns the sampler of m, or the error of m.Validate.
 func NewSampler(m Model) (*Sampler, error) {
+	if m == nil {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "no heralding model is given")
+	}
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}

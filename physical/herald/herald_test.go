@@ -372,8 +372,10 @@ func TestValidate(t *testing.T) {
 			t.Errorf("error %v (code %v), want %q with code %v", c.err, qnet.CodeOf(c.err), c.want, qnet.ErrInvalid)
 		}
 	}
-	if _, err := herald.NewSampler(herald.Ideal{}); !errors.Is(err, qnet.ErrInvalid) {
-		t.Errorf("sampler of an invalid model: %v", err)
+	for _, m := range []herald.Model{herald.Ideal{}, nil} {
+		if _, err := herald.NewSampler(m); !errors.Is(err, qnet.ErrInvalid) {
+			t.Errorf("sampler of %v: %v", m, err)
+		}
 	}
 }
 
