@@ -131,20 +131,33 @@ func delivered(l *Link, d state.Decay) (emitted, known float64, err error) {
 
 // memory returns the time in seconds in which a qubit that waits while attempts
 // go on loses a factor e of its coherence: the one that stores, if there is one,
-// at the end where attempts disturb it more.
-// It is 0 where nothing limits it.
+// at the end where attempts disturb it more. It is 0 where nothing limits it.
 func memory(d *Device, attempt float64) float64 {
-	rate := 0.0 // 1/s
-	if d.Storage.T2 > 0 {
-		rate = 1 / d.Storage.T2
-	} else if d.Storage.T1 > 0 {
-		rate = 1 / (2 * d.Storage.T1)
+	m := d.Storage
+	relax, disturb := 0.0, 0.0 // 1/s
+	if m.T1 > 0 {
+		relax = 1 / (2 * m.T1)
 	}
 	if dephasing := max(d.DephasingA, d.DephasingB); dephasing > 0 {
-		rate += 1 / (dephasing.Lifetime() * attempt)
+		disturb = 1 / (dephasing.Lifetime() * attempt)
 	}
-	if rate == 0 {
+	switch {
+	case m.T2 == 0 && relax+disturb == 0:
 		return 0
+	case m.T2 == 0:
+		return 1 / (relax + disturb)
+	case m.Stretch == 0 || m.Stretch == 1: // T2 has the relaxation in it
+		return 1 / (1/m.T2 + disturb)
 	}
-	return 1 / rate
+	// The exponents (t/T2)ⁿ + t·(relax + disturb) add up to 1.
+	low, high := 0.0, m.T2
+	for range 100 {
+		t := (low + high) / 2
+		if math.Pow(t/m.T2, m.Stretch)+t*(relax+disturb) < 1 {
+			low = t
+		} else {
+			high = t
+		}
+	}
+	return high
 }

@@ -568,3 +568,25 @@ func TestWith(t *testing.T) {
 		t.Error("With changes the preset itself, or not its copy")
 	}
 }
+
+// The time in which a stored coherence falls to 1/e, from all that acts on it.
+func TestMemoryTime(t *testing.T) {
+	for _, c := range []struct {
+		set  []string
+		want float64
+	}{
+		{[]string{"t1=2 s"}, 4},
+		{[]string{"t2=3 s"}, 3},
+		{[]string{"t1=2 s", "t2=3 s"}, 3},
+		{[]string{"t2=3 s", "stretch=2"}, 3},
+		// (t/3)² + t/4 = 1
+		{[]string{"t1=2 s", "t2=3 s", "stretch=2"}, (-0.25 + math.Sqrt(0.0625+4./9)) * 4.5},
+		// 100 µs an attempt, 1/e after 10,000 of them: 1 s
+		{[]string{"t2=3 s", "storage=1", "attempts_1e=10000"}, 0.75},
+		{[]string{"t2=3 s", "storage=1", "stretch=2", "attempts_1e=10000"}, (-1 + math.Sqrt(1+4./9)) * 4.5},
+	} {
+		if r := results(t, load(t, "ideal", append(c.set, "attempt_time=100 us")...)); math.Abs(r.MemoryS/c.want-1) > 1e-4 {
+			t.Errorf("%v: %v s, want %v s", c.set, r.MemoryS, c.want)
+		}
+	}
+}

@@ -52,7 +52,7 @@ func (w *World) prepare(name string, q ID, s *qubit, t qnet.Time) error {
 		ok = err == nil
 	}
 	if !ok {
-		return qnet.Errorf(qnet.ErrTooLarge, "state: %s: more than %d entangled qubits must be stabiliser states, of which the state of qubit %d, with %d others, is no mixture: measure or free some first", name, MaxQubits, q, len(c.ids)-1)
+		return qnet.Errorf(qnet.ErrTooLarge, "state: %s: more than %d entangled qubits must be stabiliser states, but that of qubit %d, with %d others, is no mixture of the states of one stabiliser basis: measure or free some first", name, MaxQubits, q, len(c.ids)-1)
 	}
 	return nil
 }
