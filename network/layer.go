@@ -142,6 +142,13 @@ func (l *Layer) newHead(dst qnet.NodeID, minFidelity float64) (*Circuit, error) 
 	}
 	path := l.graph.path(l.cfg.Self, dst)
 	if path == nil || len(path) > maxPath {
+		if p := l.graph.search(l.cfg.Self, dst, func(*Node) bool { return true }); p != nil {
+			for _, id := range p[1 : len(p)-1] {
+				if n := l.graph.node[id]; n != nil && unable(n.Spec) != "" {
+					return nil, qnet.Errorf(qnet.ErrNoRoute, "no path from %s to %s swaps all the way: %s can not, since %s", l.name, name, n.Name, unable(n.Spec))
+				}
+			}
+		}
 		return nil, qnet.Errorf(qnet.ErrNoRoute, "no path of links leads from %s to %s", l.name, name)
 	}
 	if len(l.circuits) >= maxCircuits {

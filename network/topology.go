@@ -90,9 +90,28 @@ func (g *graph) link(a, b qnet.NodeID) *Link {
 	return nil
 }
 
-// path returns a path with the fewest links, nil if there is none; of several,
-// the one whose names come first.
+// unable says why a node can not swap pairs of two of its links, "" when it can:
+// halves stay in communication qubits until both are there.
+func unable(s *physical.Spec) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Communication == 1:
+		return "its links share one communication qubit"
+	case s.Coupling == physical.CouplingStar:
+		return "its communication qubits do not interact with each other"
+	}
+	return ""
+}
+
+// path returns a path with the fewest links over nodes that can swap, nil if
+// there is none; of several, the one whose names come first.
 func (g *graph) path(from, to qnet.NodeID) []qnet.NodeID {
+	return g.search(from, to, func(n *Node) bool { return n == nil || unable(n.Spec) == "" })
+}
+
+// search returns such a path over nodes that pass.
+func (g *graph) search(from, to qnet.NodeID, pass func(*Node) bool) []qnet.NodeID {
 	prev := map[qnet.NodeID]qnet.NodeID{from: 0}
 	for queue := []qnet.NodeID{from}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
@@ -103,6 +122,9 @@ func (g *graph) path(from, to qnet.NodeID) []qnet.NodeID {
 			}
 			slices.Reverse(p)
 			return p
+		}
+		if at != from && !pass(g.node[at]) {
+			continue
 		}
 		for _, k := range g.links[at] {
 			next := k.other(at)

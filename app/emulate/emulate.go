@@ -32,6 +32,9 @@ func Run(ctx context.Context, p *preset.Preset, o Options) (*Report, error) {
 	if o.Pairs < 100 {
 		return nil, qnet.Errorf(qnet.ErrInvalid, "%d pairs: want at least 100", o.Pairs)
 	}
+	if o.Kept < 0 {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "%d kept pairs: want at least 1, or 0 for the default", o.Kept)
+	}
 	if o.Kept == 0 {
 		o.Kept = max(10, min(o.Pairs/10, 1000))
 	}

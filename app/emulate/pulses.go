@@ -180,6 +180,10 @@ func (r *Pulses) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "quantity\tmeasured\t95 % interval\texpected")
 	row := func(name string, q *Quantity) {
+		if q.StdErr == 0 {
+			fmt.Fprintf(t, "%s\tno events\t\t%.5g\n", name, *q.Expected)
+			return
+		}
 		fmt.Fprintf(t, "%s\t%.5g\t%.5g … %.5g\t%.5g\n", name, q.Measured, q.Low, q.High, *q.Expected)
 	}
 	row("detections per second", &r.Rate)

@@ -109,7 +109,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	row(fmt.Sprintf("fidelity to Φ+ (%d pairs)", r.Pairs), "%.4f", r.Fidelity.Mean, r.Fidelity.Low, r.Fidelity.High, r.Fidelity.Expected, r.verdict("fidelity"))
 	row(fmt.Sprintf("CHSH S (%d pairs)", r.CHSH.Pairs), "%.3f", r.CHSH.S, r.CHSH.S-z95*r.CHSH.StdErr, r.CHSH.S+z95*r.CHSH.StdErr, r.CHSH.Expected, r.verdict("chsh"))
-	row("teleportation fidelity", "%.4f", r.Teleport.Mean, r.Teleport.Low, r.Teleport.High, r.Teleport.Expected, r.verdict("teleport"))
+	if r.Teleport != (Interval{}) {
+		row("teleportation fidelity", "%.4f", r.Teleport.Mean, r.Teleport.Low, r.Teleport.High, r.Teleport.Expected, r.verdict("teleport"))
+	}
 	verdict := "-"
 	if r.rateJudged {
 		verdict = r.verdict("rate")

@@ -12,7 +12,7 @@ import (
 type Plan struct {
 	Pairs     int    // for the fidelity, X, Y and Z equally; default 1,200
 	CHSHPairs int    // default 5/3 of Pairs
-	PerState  int    // teleportations of each cardinal state; default 60
+	PerState  int    // teleportations of each cardinal state; default 60, below 0 none
 	Port      uint16 // of the tail end; default 7
 	// Wait bounds one request, in emulated time; default a minute and a second for
 	// each pair.
@@ -30,6 +30,7 @@ func (p *Plan) withDefaults() Plan {
 	if q.PerState == 0 {
 		q.PerState = 60
 	}
+	q.PerState = max(0, q.PerState)
 	if q.Port == 0 {
 		q.Port = 7
 	}

@@ -22,6 +22,10 @@ func newHW() *cobra.Command {
 		Long: `Presets are published links and devices: every number with its source and how
 far that is to be trusted. A PRESET is the name of one that comes with the
 program, or the path of a file.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage("hw needs a command: list, show, check, curve or emulate; see %s -h", cmd.CommandPath())
+		},
 		Example: `  qnoded hw list
   qnoded hw show nv-lab --set alpha=0.2
   qnoded hw check

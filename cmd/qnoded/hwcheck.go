@@ -48,6 +48,9 @@ exit code 1.`,
 					return usage("--against: %v", err)
 				}
 				document = string(data)
+				if len(preset.Claims(document)) == 0 {
+					return usage("--against: %s has no table of published against emulated with a row that is predicted; \"qnoded hw check --markdown\" prints one", against)
+				}
 			}
 			presets := l.Presets()
 			if len(names) > 0 {

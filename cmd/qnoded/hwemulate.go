@@ -43,6 +43,9 @@ five standard errors away. The same seed gives the same result.`,
 			if o.Pairs < 100 {
 				return usage("--pairs: %d: want at least 100, for intervals that mean something", o.Pairs)
 			}
+			if o.Kept < 0 {
+				return usage("--kept: %d: want at least 1, or 0 for the default", o.Kept)
+			}
 			var finish func()
 			o.Progress, finish = newProgress(cmd.ErrOrStderr())
 			defer finish()

@@ -52,17 +52,21 @@ func (f *measureFlags) check(s *scenario.Scenario) error {
 	switch {
 	case f.plan.Pairs < minPairs || f.plan.Pairs > 10_000_000:
 		return usage("--pairs: %d is not between %d and 10,000,000", f.plan.Pairs, minPairs)
-	case f.plan.PerState < 1 || f.plan.PerState > 1000:
-		return usage("--teleports: %d is not between 1 and 1,000", f.plan.PerState)
+	case f.plan.PerState < 0 || f.plan.PerState > 1000:
+		return usage("--teleports: %d is not between 0 and 1,000", f.plan.PerState)
 	}
 	if err := f.ends.resolve(s); err != nil {
 		return err
 	}
+	if f.plan.PerState == 0 {
+		f.plan.PerState = -1 // none, where 0 is the default
+	}
+	f.plan.Wait = patience(s, f.plan.Pairs)
 	head, err := s.NodeIndex(f.ends.from)
 	if err != nil {
 		return err
 	}
-	if s.Nodes[head].Storage == 0 {
+	if s.Nodes[head].Storage == 0 && f.plan.PerState > 0 {
 		return usage("--from: node %s has no storage qubit, which is where the qubits to teleport are prepared: give it one (storage = 1 in the scenario), or choose another --from", f.ends.from)
 	}
 	_, err = parseFaults(f.faults, s)
@@ -94,6 +98,17 @@ func newJudge(s *scenario.Scenario, f *measureFlags) (func(r *verify.Result, wit
 		return nil, badConfig(err)
 	}
 	return func(r *verify.Result, withRate bool) *verify.Report { return verify.Judge(r, want, withRate) }, nil
+}
+
+// patience bounds, in emulated time, one request for some share of the pairs:
+// generously, lest slow hardware be taken for a fault.
+func patience(s *scenario.Scenario, pairs int) time.Duration {
+	each := time.Second // of a pair over all links, ten times
+	for i := range s.Links {
+		m := node.Model(&s.Links[i].Heralding)
+		each += time.Duration(min(10*m.Period()/m.SuccessProbability(), float64(24*time.Hour)))
+	}
+	return time.Minute + time.Duration(min(float64(3*pairs)*each.Seconds(), 1e9)*float64(time.Second))
 }
 
 func newSim() *cobra.Command {

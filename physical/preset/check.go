@@ -94,6 +94,15 @@ func (l *Library) Check(p *Preset) (*Report, error) {
 		report.Derived = &results
 		for i := range p.Published {
 			row := p.compare(&p.Published[i], &results)
+			if row.Role == Predicted {
+				why, err := l.known(p, p.Published[i].Quantity, &results)
+				if err != nil {
+					return nil, err
+				}
+				if why != "" {
+					row.Verdict, row.Note = Fail, "not predicted: "+why
+				}
+			}
 			seen[row.Verdict] = true
 			report.Rows = append(report.Rows, row)
 		}
@@ -105,6 +114,77 @@ func (l *Library) Check(p *Preset) (*Report, error) {
 		}
 	}
 	return report, nil
+}
+
+// inputs has the parameters of a link that are quantities by themselves.
+var inputs = map[string][]string{
+	"attempt_s":           {"attempt_time", "attempt_rate"},
+	"success_probability": {"probability"},
+	"fidelity":            {"fidelity"},
+	"fidelity_delivered":  {"fidelity"},
+	"rate_hz":             {"probability"},
+}
+
+// known says why the model can not but give a quantity of p as it does, "" when
+// it could be otherwise: it is an input, it follows from numbers that nobody
+// published, or a parameter was fitted to it, here or in a preset that gives the
+// same.
+func (l *Library) known(p *Preset, q *Quantity, r *Results) (string, error) {
+	for _, name := range inputs[q.Name] {
+		if v := p.Values.get(name); v != nil && find(p.Model.Params, name) != nil {
+			return name + " is an input", nil
+		}
+	}
+	same := func(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Abs(a) }
+	for _, f := range p.Fits {
+		target := r
+		if f.Preset != p.Name {
+			t, err := l.Load(f.Preset)
+			if err != nil {
+				return "", err
+			}
+			other, err := t.Results()
+			if err != nil {
+				return "", err
+			}
+			target = &other
+		}
+		related := f.Quantity == q
+		switch q.Name {
+		case "rate_hz":
+			related = related || f.Quantity.Name == "success_probability" && same(r.AttemptS, target.AttemptS)
+		case "success_probability":
+			related = related || f.Quantity.Name == "rate_hz" && same(r.AttemptS, target.AttemptS)
+		case "fidelity", "fidelity_delivered":
+			related = related || f.Quantity.Name == "fidelity" || f.Quantity.Name == "fidelity_delivered"
+		}
+		if related && same(q.of(r), q.of(target)) {
+			return f.Parameter + " was fitted to " + f.Quantity.Name + " of " + f.Preset, nil
+		}
+	}
+	return p.chosen(q, r)
+}
+
+// chosen names a parameter that was chosen and decides a quantity: one that moves
+// it by a twenty-fifth when it is changed by a tenth.
+func (p *Preset) chosen(q *Quantity, r *Results) (string, error) {
+	now := q.of(r)
+	for _, v := range p.Values {
+		if v.Source != SourceChosen || v.Number == 0 || v.Param.Kind == Choice || v.Param.Kind == Truth || v.Param.Kind == Count {
+			continue
+		}
+		if find(p.Model.Params, v.Param.Name) == nil {
+			continue
+		}
+		other, err := p.at(v.Param, 0.9*v.Number).Results()
+		if err != nil {
+			continue // it can not be otherwise
+		}
+		if math.Abs(q.of(&other)-now) > 0.04*math.Abs(now) {
+			return v.Param.Name + " is chosen, and decides it", nil
+		}
+	}
+	return "", nil
 }
 
 // compare judges one published number.

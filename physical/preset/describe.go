@@ -1,6 +1,9 @@
 package preset
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Description is a preset for people and for JSON.
 type Description struct {
@@ -47,19 +50,22 @@ func (p *Preset) Describe() (*Description, error) {
 		}
 		d.Derived = &r
 	}
-	d.add("device", deviceParams, p.Values)
+	if slices.ContainsFunc(deviceParams, func(q Param) bool { return p.Values.get(q.Name) != nil }) {
+		d.add("device", deviceParams, p.Values)
+	}
 	return d, nil
 }
 
 // add appends the parameters of a section in the order of their table: those that
-// are given, and of a link the defaults that count.
+// are given, and the defaults that count. A device of which nothing is given has
+// none.
 func (d *Description) add(section string, params []Param, values Values) {
 	g := given{params, values}
 	for i := range params {
 		q := &params[i]
 		v := values.get(q.Name)
 		if v == nil {
-			if section == "device" || math.IsNaN(q.Default) || g.perArm(q) {
+			if math.IsNaN(q.Default) || g.perArm(q) {
 				continue // not given, and nothing stands for it
 			}
 			v = &Value{Param: q, Number: q.Default, Source: SourceDefault}

@@ -89,6 +89,9 @@ func (p *Param) Range() string {
 		unit = " " + unit
 	}
 	from := "from"
+	if p.Kind == Count {
+		from = "a whole number from"
+	}
 	if p.Above {
 		from = "above"
 	}

@@ -553,7 +553,7 @@ func TestWith(t *testing.T) {
 		{[]string{"length=2"}, `: length=2: no unit: want a number and one of mm, cm, m, km, as in "2 m"`},
 		{[]string{"length=10 km"}, ` with length=10 km: link.attempt_time: the herald of an attempt is back after 48.37 us, but the next attempt is due after 10.12 us: shorten the link, wait longer, or say await_herald = false`},
 		{[]string{"estimator=best"}, `: estimator=best: want "exact" or "heralding-only"`},
-		{[]string{"modes=1.5"}, `: modes=1.5: want from 1 to 1e+06`},
+		{[]string{"modes=1.5"}, `: modes=1.5: want a whole number from 1 to 1e+06`},
 		{[]string{"serial=maybe"}, `: serial=maybe: want true or false`},
 		{[]string{"t2=9 ms"}, ` with t2=9 ms: device.t2: want at most 2·t1, here 5.36 ms: relaxation alone costs that much coherence`},
 		{[]string{"length_a=1 m"}, ` with length_a=1 m: link.length_b: missing: length_a is given, so this must be`},
@@ -587,6 +587,63 @@ func TestMemoryTime(t *testing.T) {
 	} {
 		if r := results(t, load(t, "ideal", append(c.set, "attempt_time=100 us")...)); math.Abs(r.MemoryS/c.want-1) > 1e-4 {
 			t.Errorf("%v: %v s, want %v s", c.set, r.MemoryS, c.want)
+		}
+	}
+}
+
+// What was fitted, or is an input, never counts as agreement, whatever a file
+// calls it.
+func TestFittedIsNoPrediction(t *testing.T) {
+	l := open(t)
+	flipped := 0
+	for _, p := range l.Presets() {
+		for i := range p.Published {
+			if p.Published[i].Role != preset.Fitted {
+				continue
+			}
+			flipped++
+			c := *p
+			c.Published = slices.Clone(p.Published)
+			w := &c.Published[i]
+			w.Role, w.Factor, w.Absolute = preset.Predicted, 2, 0
+			r, err := l.Check(&c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := r.Rows[i]; v.Verdict != preset.Fail || !strings.HasPrefix(v.Note, "not predicted: ") {
+				t.Errorf("%s: %s, which is fitted, called predicted: %s (%s)", p.Name, v.Quantity, v.Verdict, v.Note)
+			}
+		}
+	}
+	if flipped < 15 {
+		t.Errorf("only %d rows were tried", flipped)
+	}
+	const published = `
+[sources.paper]
+cite = "A paper (2020)"
+tag = "primary"
+[[published]]
+quantity = "fidelity"
+value = 0.94
+source = "paper"
+role = "predicted"
+absolute = 0.03
+`
+	for name, text := range map[string]string{
+		"an input":     "name = \"x\"\ntitle = \"x\"\nextends = \"ideal\"\n[link]\nfidelity = { value = 0.94, source = \"chosen\" }\n" + published,
+		"inherited":    "name = \"x\"\ntitle = \"x\"\nextends = \"ion-2020\"\n" + published,
+		"chosen to be": "name = \"x\"\ntitle = \"x\"\n[link]\nmodel = \"double-click\"\nefficiency = { value = 0.02, source = \"chosen\" }\nvisibility = { value = 0.88, source = \"chosen\" }\nattempt_time = { value = \"1.2 us\", source = \"chosen\" }\n" + published,
+	} {
+		p, err := l.Parse("x.toml", []byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		r, err := l.Check(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict != preset.Fail {
+			t.Errorf("%s: the verdict is %s, want %s: %+v", name, r.Verdict, preset.Fail, r.Rows)
 		}
 	}
 }

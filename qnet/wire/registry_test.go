@@ -32,7 +32,7 @@ func TestRegistryRefuses(t *testing.T) {
 	}{
 		{"one number twice", [][]wire.Message{{&every{}}, {&number{0x31}}}, qnet.ErrInUse, []string{"every", "number", "0x31"}},
 		{"one name twice in a service", [][]wire.Message{{&number{0x31}, &number{0x32}}}, qnet.ErrInUse, []string{"number", "0x31", "0x32"}},
-		{"no service", [][]wire.Message{{&number{0x91}}}, qnet.ErrInvalid, []string{"number", "0x91"}},
+		{"no service", [][]wire.Message{{&number{0xa1}}}, qnet.ErrInvalid, []string{"number", "0xa1"}},
 		{"not a pointer", [][]wire.Message{{byValue{}}}, qnet.ErrInvalid, []string{"byValue"}},
 		{"nil", [][]wire.Message{{nil}}, qnet.ErrInvalid, []string{"nil"}},
 	} {
