@@ -95,7 +95,7 @@ func (l *Library) Check(p *Preset) (*Report, error) {
 		for i := range p.Published {
 			row := p.compare(&p.Published[i], &results)
 			if row.Role == Predicted {
-				why, err := l.known(p, p.Published[i].Quantity, &results)
+				why, err := l.known(p, &p.Published[i], &results)
 				if err != nil {
 					return nil, err
 				}
@@ -118,7 +118,7 @@ func (l *Library) Check(p *Preset) (*Report, error) {
 
 // inputs has the parameters of a link that are quantities by themselves.
 var inputs = map[string][]string{
-	"attempt_s":           {"attempt_time", "attempt_rate"},
+	"attempt_s":           {"attempt_time", "attempt_rate", "local_time"},
 	"success_probability": {"probability"},
 	"fidelity":            {"fidelity"},
 	"fidelity_delivered":  {"fidelity"},
@@ -129,7 +129,8 @@ var inputs = map[string][]string{
 // it could be otherwise: it is an input, it follows from numbers that nobody
 // published, or a parameter was fitted to it, here or in a preset that gives the
 // same.
-func (l *Library) known(p *Preset, q *Quantity, r *Results) (string, error) {
+func (l *Library) known(p *Preset, w *Published, r *Results) (string, error) {
+	q := w.Quantity
 	for _, name := range inputs[q.Name] {
 		if v := p.Values.get(name); v != nil && find(p.Model.Params, name) != nil {
 			return name + " is an input", nil
@@ -162,25 +163,31 @@ func (l *Library) known(p *Preset, q *Quantity, r *Results) (string, error) {
 			return f.Parameter + " was fitted to " + f.Quantity.Name + " of " + f.Preset, nil
 		}
 	}
-	return p.chosen(q, r)
+	return p.chosen(w, r)
 }
 
-// chosen names a parameter that was chosen and decides a quantity: one that moves
-// it by a twenty-fifth when it is changed by a tenth.
-func (p *Preset) chosen(q *Quantity, r *Results) (string, error) {
-	now := q.of(r)
+// chosen names a parameter that was chosen and decides a published number: one
+// that, changed by a tenth (a count: doubled), moves the model by more than half of
+// what the comparison tolerates.
+func (p *Preset) chosen(w *Published, r *Results) (string, error) {
+	now := w.Quantity.of(r)
+	tolerance := w.Absolute
+	if tolerance == 0 {
+		tolerance = math.Abs(w.Value) * (w.Factor - 1)
+	}
 	for _, v := range p.Values {
-		if v.Source != SourceChosen || v.Number == 0 || v.Param.Kind == Choice || v.Param.Kind == Truth || v.Param.Kind == Count {
+		if v.Source != SourceChosen || v.Number == 0 || v.Param.Kind == Choice || v.Param.Kind == Truth {
 			continue
 		}
-		if find(p.Model.Params, v.Param.Name) == nil {
-			continue
+		to := 0.9 * v.Number
+		if v.Param.Kind == Count {
+			to = 2 * v.Number
 		}
-		other, err := p.at(v.Param, 0.9*v.Number).Results()
+		other, err := p.at(v.Param, to).Results()
 		if err != nil {
 			continue // it can not be otherwise
 		}
-		if math.Abs(q.of(&other)-now) > 0.04*math.Abs(now) {
+		if math.Abs(w.Quantity.of(&other)-now) > tolerance/2 {
 			return v.Param.Name + " is chosen, and decides it", nil
 		}
 	}

@@ -633,6 +633,8 @@ absolute = 0.03
 		"an input":     "name = \"x\"\ntitle = \"x\"\nextends = \"ideal\"\n[link]\nfidelity = { value = 0.94, source = \"chosen\" }\n" + published,
 		"inherited":    "name = \"x\"\ntitle = \"x\"\nextends = \"ion-2020\"\n" + published,
 		"chosen to be": "name = \"x\"\ntitle = \"x\"\n[link]\nmodel = \"double-click\"\nefficiency = { value = 0.02, source = \"chosen\" }\nvisibility = { value = 0.88, source = \"chosen\" }\nattempt_time = { value = \"1.2 us\", source = \"chosen\" }\n" + published,
+		"a memory":     "name = \"x\"\ntitle = \"x\"\nextends = \"rb-2022-33km\"\n[device]\nt2 = { value = \"300 us\", source = \"chosen\" }\n" + strings.Replace(published, "\"fidelity\"", "\"fidelity_delivered\"", 1),
+		"a count":      "name = \"x\"\ntitle = \"x\"\nextends = \"ion-avis2023\"\n[link]\nmodes = { value = 4, source = \"chosen\" }\n" + strings.Replace(published, "\"fidelity\"", "\"rate_hz\"", 1),
 	} {
 		p, err := l.Parse("x.toml", []byte(text))
 		if err != nil {
@@ -642,8 +644,9 @@ absolute = 0.03
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Verdict != preset.Fail {
-			t.Errorf("%s: the verdict is %s, want %s: %+v", name, r.Verdict, preset.Fail, r.Rows)
+		last := r.Rows[len(r.Rows)-1]
+		if r.Verdict != preset.Fail || last.Role != preset.Predicted || !strings.HasPrefix(last.Note, "not predicted: ") {
+			t.Errorf("%s: the verdict is %s, of %+v; want that it is not predicted", name, r.Verdict, last)
 		}
 	}
 }
