@@ -109,10 +109,7 @@ func timing(h *scenario.Heralding) (s herald.Schedule, pipelined bool) {
 
 // Model returns the heralding model of a link; of one that changes with time, at
 // its best.
-func Model(h *scenario.Heralding) interface {
-	herald.Model
-	Validate() error
-} {
+func Model(h *scenario.Heralding) herald.Model {
 	if h.Preset != nil {
 		if l, err := h.Preset.Link(); err == nil && l.Model != nil {
 			return l.Model

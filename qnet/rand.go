@@ -21,6 +21,21 @@ func NewRand(seed uint64, name string) *rand.Rand {
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:16])))
 }
 
+// Exponential draws an exponential variate of mean 1: −log(1−u) at one of 2⁶⁴
+// equidistant points u, to full precision at both ends. It has no branch that
+// depends on the draw, but for one in 2²³.
+func Exponential(rng *rand.Rand) float64 {
+	x := ^rng.Uint64() // 1-u=(x+1/2)/2^64
+	high, low := x>>11, x&(1<<11-1)
+	if high < 1<<30 { // all of it fits a float64
+		return -math.Log((float64(x) + 0.5) * 0x1p-64)
+	}
+	// log(y+d)=log(y)+d/y, since d/y is below 2^-30; y is exact.
+	y := float64(int64(high)) * 0x1p-53
+	d := (float64(int64(low)) + 0.5) * 0x1p-64
+	return -(math.Log(y) + d/y)
+}
+
 // Choice draws one of several possibilities. It is in units of 2⁻⁵³, those of
 // rand.Float64, the probability of all up to each of them but the last.
 type Choice []uint64

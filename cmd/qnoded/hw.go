@@ -36,6 +36,15 @@ program, or the path of a file.`,
 	return cmd
 }
 
+// openPreset reads a preset for a command that needs no other.
+func openPreset(name string, set []string) (*preset.Preset, error) {
+	l, err := preset.Open()
+	if err != nil {
+		return nil, err
+	}
+	return loadPreset(l, name, set)
+}
+
 // loadPreset reads a preset, with the given parameters changed.
 func loadPreset(l *preset.Library, name string, set []string) (*preset.Preset, error) {
 	p, err := l.Load(name)
@@ -128,11 +137,7 @@ their place.`,
   qnoded hw show ./mine.toml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			l, err := preset.Open()
-			if err != nil {
-				return err
-			}
-			p, err := loadPreset(l, a[0], set)
+			p, err := openPreset(a[0], set)
 			if err != nil {
 				return err
 			}

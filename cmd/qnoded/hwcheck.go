@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -116,9 +117,10 @@ func writeCheck(w io.Writer, reports []*preset.Report) error {
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.4g\t%s\t%s\t%s\n", row.Preset, row.Quantity, published, row.Tag, row.Emulated, dash(row.Tolerance), row.Verdict, row.Note)
 		}
-		if len(r.Rows) == 0 && r.Derived != nil {
+		published := func(row preset.Row) bool { return row.Quantity == "rate_hz" }
+		if r.Derived != nil && !slices.ContainsFunc(r.Rows, published) {
 			fmt.Fprintf(t, "%s\trate_hz\t-\t-\t%.4g\t-\t%s\tnothing published\n", r.Preset, r.Derived.RateHz, preset.IsInformative)
-			if f := r.Derived.FidelityDelivered; f > 0 {
+			if f := r.Derived.FidelityDelivered; f > 0 && len(r.Rows) == 0 {
 				fmt.Fprintf(t, "%s\tfidelity_delivered\t-\t-\t%.4g\t-\t%s\tnothing published\n", r.Preset, f, preset.IsInformative)
 			}
 		}

@@ -5,8 +5,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-
-	"qstack/physical/preset"
 )
 
 func newHWCurve() *cobra.Command {
@@ -26,11 +24,7 @@ carry: −log2(1−η) pairs per attempt over fibre of transmission η.`,
 			if output == "" {
 				return usage("curve needs -o FILE, or -o - for the standard output")
 			}
-			l, err := preset.Open()
-			if err != nil {
-				return err
-			}
-			p, err := loadPreset(l, a[0], set)
+			p, err := openPreset(a[0], set)
 			if err != nil {
 				return err
 			}

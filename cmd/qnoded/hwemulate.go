@@ -32,11 +32,7 @@ five standard errors away. The same seed gives the same result.`,
   qnoded hw emulate ion-2020 --set visibility=0.95`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			l, err := preset.Open()
-			if err != nil {
-				return err
-			}
-			p, err := loadPreset(l, a[0], set)
+			p, err := openPreset(a[0], set)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"qstack/physical"
+	"qstack/physical/herald"
 	"qstack/physical/state"
 	"qstack/qnet"
 )
@@ -31,7 +32,10 @@ func (o *Oracle) BellFidelity(t qnet.Time, a, b physical.Qubit, l qnet.BellLabel
 		return 0, err
 	}
 	o.f.dephased(t, ids, rho)
-	return bellFidelity(rho, l), nil
+	if !l.Valid() {
+		return 0, qnet.Errorf(qnet.ErrInvalid, "oracle: fidelity to %v: there are four Bell labels, 0 to 3", l)
+	}
+	return (*herald.State)(rho).Weights()[l], nil
 }
 
 // Density returns the joint density matrix of the qubits at t, row-major, the
@@ -47,18 +51,6 @@ func (o *Oracle) Density(t qnet.Time, qs ...physical.Qubit) ([]complex128, error
 		o.f.dephased(t, ids, rho)
 	}
 	return rho, err
-}
-
-// bellFidelity returns ⟨l|ρ|l⟩ for |l⟩ = (|0x⟩ + (−1)^z |1 1−x⟩)/√2.
-func bellFidelity(rho []complex128, l qnet.BellLabel) float64 {
-	i, j, sign := 0b00, 0b11, 1.0
-	if l.X() {
-		i, j = 0b01, 0b10
-	}
-	if l.Z() {
-		sign = -1
-	}
-	return (real(rho[5*i]) + real(rho[5*j]) + 2*sign*real(rho[4*i+j])) / 2
 }
 
 // Entangled returns the qubits that share a joint state with q, q included, in

@@ -126,25 +126,11 @@ func NewSampler(m Model) (*Sampler, error) {
 // full precision at both ends, so that neither long nor short runs are coarse
 // however small p is.
 func (s *Sampler) Attempts(rng *rand.Rand) uint64 {
-	failed := exponential(rng.Uint64()) * s.scale
+	failed := qnet.Exponential(rng) * s.scale
 	if failed >= math.MaxUint64 {
 		return math.MaxUint64
 	}
 	return uint64(failed) + 1
-}
-
-// exponential returns −log(1−u) for u=(x+1/2)/2⁶⁴. It has no branch that depends
-// on x, but for one in 2²³.
-func exponential(x uint64) float64 {
-	x = ^x // 1-u=(x+1/2)/2^64
-	high, low := x>>11, x&(1<<11-1)
-	if high < 1<<30 { // all of it fits a float64
-		return -math.Log((float64(x) + 0.5) * 0x1p-64)
-	}
-	// log(y+d)=log(y)+d/y, since d/y is below 2^-30; y is exact.
-	y := float64(int64(high)) * 0x1p-53
-	d := (float64(int64(low)) + 0.5) * 0x1p-64
-	return -(math.Log(y) + d/y)
 }
 
 // Herald draws the kind of a success and returns its index in Heralds.

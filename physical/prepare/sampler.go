@@ -86,16 +86,7 @@ func (s *sampler) alias(total float64) {
 // undetected draws the number of pulses before the next detection. A number that
 // does not fit is the largest that does.
 func (s *sampler) undetected(rng *rand.Rand) uint64 {
-	// An exponential variate at one of 2⁶⁴ equidistant points, precise at both ends.
-	const unit = 0x1p-64
-	x := rng.Uint64()
-	var e float64
-	if x>>63 == 0 {
-		e = -math.Log1p(-(float64(x) + 0.5) * unit)
-	} else {
-		e = -math.Log((float64(^x) + 0.5) * unit)
-	}
-	n := math.Floor(e * s.scale)
+	n := math.Floor(qnet.Exponential(rng) * s.scale)
 	if !(n < math.MaxUint64) {
 		return math.MaxUint64
 	}
