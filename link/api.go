@@ -1,9 +1,11 @@
 package link
 
 import (
+	"fmt"
 	"time"
 
 	"qstack/physical"
+	"qstack/physical/herald"
 	"qstack/qnet"
 )
 
@@ -14,20 +16,29 @@ type RequestID uint64
 // Type says what becomes of the pairs of a request.
 type Type uint8
 
-// The types of request (CK and MD in the literature).
+// The types of request: CK, MD and RSP in the literature.
 const (
-	Keep    Type = iota // both halves stay in communication qubits
+	Keep    Type = iota // both halves stay in qubits
 	Measure             // both ends measure at once, each in bases of its own
+	Prepare             // the end that asks measures its half, the peer keeps its own
 	typeEnd
 )
 
 // String names the type.
 func (t Type) String() string {
-	if t == Measure {
+	switch t {
+	case Keep:
+		return "keep"
+	case Measure:
 		return "measure"
+	case Prepare:
+		return "prepare"
 	}
-	return "keep"
+	return fmt.Sprintf("Type(%d)", uint8(t))
 }
+
+// MaxPriority is the highest priority of a request.
+const MaxPriority = 7
 
 // Request asks for pairs on a link (CREATE).
 type Request struct {
@@ -38,14 +49,44 @@ type Request struct {
 	// Purpose tells the layer above at the peer what the request is for; Tag is
 	// handed to it along with the purpose.
 	Purpose, Tag uint64
-	// MinFidelity is the least fidelity of a pair at its herald; 0 asks for none.
+	// MinFidelity is the least mean fidelity of the pairs when they are handed up,
+	// or, if they are measured, of the state that the outcomes are of; 0 asks for
+	// none.
 	MinFidelity float64
 	// Deadline ends the request at both ends; qnet.Never for none.
 	Deadline qnet.Time
+	// Priority is the class of the request, from 0 to MaxPriority; what the
+	// scheduler makes of it is its own, a larger one is never served later.
+	Priority uint8
+	// Atomic says that once begun the request is served to its end without others
+	// in between.
+	Atomic bool
+	// Consecutive says that all pairs of a Keep request are to be alive together:
+	// they are handed up when the last is there.
+	Consecutive bool
+	// Store says that the halves of a Keep request are moved into storage qubits.
+	Store bool
+	// Rate bounds the pairs per second; 0 for as many as there are.
+	Rate float64
 	// Limit is the number of pairs that this end takes until SetLimit raises it.
 	Limit uint64
-	// Bases are this end's bases, for Measure.
+	// Bases are this end's bases, for Measure and Prepare.
 	Bases physical.BasisSource
+	// PeerBases are those proposed to the peer, for Measure.
+	PeerBases physical.BasisSource
+}
+
+// Offer is a request of the peer.
+type Offer struct {
+	ID                         RequestID
+	Type                       Type
+	Pairs                      uint64
+	Purpose, Tag               uint64
+	MinFidelity                float64
+	Deadline                   qnet.Time
+	Priority                   uint8
+	Atomic, Consecutive, Store bool
+	Bases                      physical.BasisSource // proposed for this end
 }
 
 // Pair is one heralded pair of a Keep request (OK).
@@ -61,6 +102,11 @@ type Pair struct {
 	Qubit physical.Qubit
 	// Created is the emission instant, from which the pair decoheres.
 	Created qnet.Time
+	// Goodness is the estimated fidelity to Label at the instant GoodAt. It is an
+	// estimate, made from what the hardware is known to do and what test rounds
+	// have shown, never the state itself.
+	Goodness float64
+	GoodAt   qnet.Time
 }
 
 // Measured is one measured pair of a Measure request.
@@ -76,7 +122,7 @@ type Measured struct {
 type Handler interface {
 	// Requested asks whether to take part in a request of the peer, and for how
 	// many pairs at first (see Layer.SetLimit).
-	Requested(link physical.LinkID, id RequestID, typ Type, pairs, purpose, tag uint64) (limit uint64, err error)
+	Requested(link physical.LinkID, o Offer) (limit uint64, err error)
 	// Pair hands up a kept pair.
 	Pair(p Pair)
 	// Measured hands up measured pairs, in order of Seq; the slice is lent.
@@ -103,12 +149,33 @@ type EndConfig struct {
 	Cycles        physical.Cycles
 	// Delay is the travel time of light between this end and the station.
 	Delay time.Duration
-	// Probability is the success probability of an attempt, Fidelity that of a
-	// heralded pair, as characterised.
-	Probability, Fidelity float64
+	// Points are the operating points of the link's heralding, at least one.
+	Points []Point
+	// Stride is the number of cycles from one attempt whose pair is kept to the
+	// next: more than 1 where attempts that measure do not wait for their heralds.
+	// 0 stands for 1.
+	Stride uint64
+	// PeerSpec is the data sheet of the peer's hardware; nil for that of this end.
+	PeerSpec *physical.Spec
+	// Queue is the number of requests that the ends hold at most; 0 for 4,096.
+	Queue int
 }
 
-// PairTime returns the mean time between heralds of one lane.
+// Point is an operating point of a link's heralding, such as the bright-state
+// population α of a single-click link: more pairs, or better ones.
+type Point struct {
+	Name        string          // such as "alpha=0.1"; empty for the only one
+	Probability float64         // of success of an attempt, in (0,1]
+	Fidelity    float64         // of a pair as heralded, by the model that requests are judged by
+	Heralds     []herald.Herald // kinds of success
+}
+
+// PairTime returns the mean time between heralds of one lane that attempts in
+// every cycle, at the operating point that brings most.
 func (e *EndConfig) PairTime() time.Duration {
-	return time.Duration(e.Cycles.Period / e.Probability)
+	p := 0.0
+	for i := range e.Points {
+		p = max(p, e.Points[i].Probability)
+	}
+	return time.Duration(e.Cycles.Period / p)
 }

@@ -12,11 +12,11 @@ type bulk struct {
 	q        *request
 	next     uint64 // pairs of the window that the station has announced
 	done     bool   // it will announce no more
-	heralds  queue[herald]
+	heralds  queue[announced]
 	outcomes queue[outcome]
 }
 
-type herald struct {
+type announced struct {
 	seq, cycle uint64
 	label      qnet.BellLabel
 }
@@ -99,7 +99,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 		for i, step := range m.Steps {
 			cycle += step
 			label := qnet.BellLabel(m.Labels[i/4] >> (2 * (i % 4)) & 3)
-			b.heralds.push(herald{seq: m.Seq + uint64(i), cycle: cycle, label: label})
+			b.heralds.push(announced{seq: m.Seq + uint64(i), cycle: cycle, label: label})
 		}
 		b.next = m.after()
 		b.done = m.Done

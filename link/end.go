@@ -206,8 +206,8 @@ func (e *end) create(r Request) (RequestID, error) {
 		return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: request type %d is unknown", e.cfg.Name, r.Type)
 	case math.IsNaN(r.MinFidelity) || r.MinFidelity < 0 || r.MinFidelity > 1:
 		return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: minimum fidelity %v is not between 0 and 1", e.cfg.Name, r.MinFidelity)
-	case r.MinFidelity > e.cfg.Fidelity:
-		return 0, qnet.Errorf(qnet.ErrFidelity, "link %s: fidelity %.4f asked, the hardware reaches %.4f; ask for less", e.cfg.Name, r.MinFidelity, e.cfg.Fidelity)
+	case r.MinFidelity > e.best():
+		return 0, qnet.Errorf(qnet.ErrFidelity, "link %s: fidelity %.4f asked, the hardware reaches %.4f; ask for less", e.cfg.Name, r.MinFidelity, e.best())
 	case r.Deadline <= now:
 		return 0, qnet.Errorf(qnet.ErrTimeout, "link %s: the deadline has passed already", e.cfg.Name)
 	case len(e.requests) >= maxRequests:
@@ -291,12 +291,13 @@ func (e *end) onAdd(m *Add) {
 		err = qnet.ErrUnavail
 	case len(e.requests) >= maxRequests:
 		err = qnet.ErrBusy
-	case m.MinFidelity > e.cfg.Fidelity:
+	case m.MinFidelity > e.best():
 		err = qnet.ErrFidelity
 	case deadline <= e.l.loop.Now():
 		err = qnet.ErrTimeout
 	default:
-		limit, err = e.l.handler.Requested(e.cfg.ID, m.ID, m.Kind, m.Pairs, m.Purpose, m.Tag)
+		limit, err = e.l.handler.Requested(e.cfg.ID, Offer{ID: m.ID, Type: m.Kind, Pairs: m.Pairs, Purpose: m.Purpose, Tag: m.Tag,
+			MinFidelity: m.MinFidelity, Deadline: deadline})
 	}
 	if err != nil {
 		ack.Code = qnet.CodeOf(err)
@@ -530,6 +531,14 @@ func (e *end) wanted() uint64 {
 		}
 	}
 	return n
+}
+
+// best returns the highest fidelity of an operating point.
+func (e *end) best() (f float64) {
+	for i := range e.cfg.Points {
+		f = max(f, e.cfg.Points[i].Fidelity)
+	}
+	return f
 }
 
 func saturate(a, b uint64) uint64 {

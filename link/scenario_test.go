@@ -113,7 +113,7 @@ func newScript(t *testing.T, out *bytes.Buffer, lanes int) *script {
 		n.device = &device{n: n, side: side, lanes: make([]lane, lanes)}
 		n.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: lanes, Cycles: cycles, Probability: 0.01, Fidelity: 0.9}}}, n.device, sc.parties[id], sc.loop, nil)
+			Lanes: lanes, Cycles: cycles, Points: []link.Point{{Probability: 0.01, Fidelity: 0.9}}}}}, n.device, sc.parties[id], sc.loop, nil)
 		n.layer.Handle(n)
 		sc.nodes[side] = n
 	}
@@ -436,18 +436,18 @@ func (n *node) free(seq uint64) {
 	delete(n.pairs, seq)
 }
 
-func (n *node) Requested(_ physical.LinkID, id link.RequestID, typ link.Type, pairs, purpose, tag uint64) (uint64, error) {
+func (n *node) Requested(_ physical.LinkID, o link.Offer) (uint64, error) {
 	if n.refuse {
 		n.refuse = false
 		return 0, qnet.Errorf(qnet.ErrNoListener, "not here")
 	}
-	n.logf("requested %s: %v, %d pairs, purpose %d", requestName(id), typ, pairs, purpose)
-	if typ == link.Keep {
+	n.logf("requested %s: %v, %d pairs, purpose %d", requestName(o.ID), o.Type, o.Pairs, o.Purpose)
+	if o.Type == link.Keep {
 		return n.grant, nil
 	}
 	n.sc.loop.After(0, func() {
-		n.layer.SetBases(theLink, id, physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisZ}})
-		n.layer.SetLimit(theLink, id, pairs)
+		n.layer.SetBases(theLink, o.ID, physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisZ}})
+		n.layer.SetLimit(theLink, o.ID, o.Pairs)
 	})
 	return 0, nil
 }

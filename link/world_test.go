@@ -83,7 +83,7 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		e := &end{w: w, side: side, dev: dev, requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
 		e.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Probability: cfg.probability, Fidelity: cfg.fidelity}}},
+			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: []link.Point{{Probability: cfg.probability, Fidelity: cfg.fidelity}}}}},
 			e.dev, w.net.Endpoint(id, nil), loop, nil)
 		e.layer.Handle(e)
 		w.ends[side] = e
@@ -189,10 +189,11 @@ func (e *end) keep(pairs uint64) link.RequestID {
 	return e.create(link.Request{Pairs: pairs, Deadline: qnet.Never, Limit: 1 << 40})
 }
 
-func (e *end) Requested(_ physical.LinkID, id link.RequestID, typ link.Type, pairs, purpose, tag uint64) (uint64, error) {
+func (e *end) Requested(_ physical.LinkID, o link.Offer) (uint64, error) {
 	if e.refuse != nil {
 		return 0, e.refuse
 	}
+	id := o.ID
 	if c := e.requests[id]; c != nil {
 		e.w.t.Errorf("%v is requested twice", id)
 	}
@@ -201,14 +202,14 @@ func (e *end) Requested(_ physical.LinkID, id link.RequestID, typ link.Type, pai
 		limit = 1 << 40
 	}
 	e.requests[id] = &client{limit: limit}
-	if typ == link.Measure {
+	if o.Type == link.Measure {
 		var late time.Duration
 		if e.late > 0 {
 			late = time.Duration(e.w.rng.Uint64N(uint64(e.late)))
 		}
 		e.w.loop.After(late, func() {
 			e.layer.SetBases(theLink, id, e.bases)
-			e.layer.SetLimit(theLink, id, pairs)
+			e.layer.SetLimit(theLink, id, o.Pairs)
 		})
 		return 0, nil
 	}

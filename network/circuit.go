@@ -331,21 +331,21 @@ func (c *Circuit) adopt(h *hop, id link.RequestID) {
 }
 
 // requested decides about a request of the upstream node.
-func (c *Circuit) requested(id link.RequestID, typ link.Type, pairs, tag uint64) (uint64, error) {
+func (c *Circuit) requested(o link.Offer) (uint64, error) {
 	h := c.up
-	if typ == link.Measure {
+	if o.Type == link.Measure {
 		if c.down != nil || c.Hops() != 1 || len(c.bulk) >= maxRequests {
 			return 0, qnet.Errorf(qnet.ErrUnsupported, "only a circuit of one link is measured by its link")
 		}
-		c.bulk = append(c.bulk, bulkOffer{id, tag})
-		c.l.byReq[request{h.link.ID, id}] = h
+		c.bulk = append(c.bulk, bulkOffer{o.ID, o.Tag})
+		c.l.byReq[request{h.link.ID, o.ID}] = h
 		c.l.loop.After(0, c.matchBulk)
 		return 0, nil
 	}
-	if h.open || pairs != 0 {
+	if h.open || o.Type != link.Keep || o.Pairs != 0 {
 		return 0, qnet.Errorf(qnet.ErrProtocol, "a circuit has one stream of pairs on each link")
 	}
-	c.adopt(h, id)
+	c.adopt(h, o.ID)
 	h.limit = c.wantedLimit(h)
 	return h.limit, nil
 }

@@ -353,12 +353,12 @@ type linkHandler Layer
 // LinkHandler returns the layer as the link layer's handler.
 func (l *Layer) LinkHandler() link.Handler { return (*linkHandler)(l) }
 
-func (l *linkHandler) Requested(k physical.LinkID, id link.RequestID, typ link.Type, pairs, purpose, tag uint64) (uint64, error) {
-	h := l.byLabel[label{k, purpose}]
+func (l *linkHandler) Requested(k physical.LinkID, o link.Offer) (uint64, error) {
+	h := l.byLabel[label{k, o.Purpose}]
 	if h == nil || h.c.state != circuitUp || h != h.c.up {
-		return 0, qnet.Errorf(qnet.ErrUnknown, "no circuit has label %d on this link", purpose)
+		return 0, qnet.Errorf(qnet.ErrUnknown, "no circuit has label %d on this link", o.Purpose)
 	}
-	return h.c.requested(id, typ, pairs, tag)
+	return h.c.requested(o)
 }
 
 func (l *linkHandler) Pair(p link.Pair) {

@@ -224,7 +224,7 @@ func (x *simLinks) Create(k physical.LinkID, r link.Request) (link.RequestID, er
 	l.limit[side] = r.Limit
 	peer := x.s.nodes[l.k+1-side]
 	x.s.nodes[x.i].post(peer, func() {
-		limit, err := peer.layer.LinkHandler().Requested(k, id, r.Type, r.Pairs, r.Purpose, r.Tag)
+		limit, err := peer.layer.LinkHandler().Requested(k, link.Offer{ID: id, Type: r.Type, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag})
 		if err != nil {
 			if l.req == id {
 				l.open = false

@@ -241,7 +241,8 @@ func (p *Plan) LinkEnds(node int) []link.EndConfig {
 			ID: LinkID(i), Name: k.Name, Side: side,
 			Peer: p.ids[s.Nodes[peer].Name], PeerName: s.Nodes[peer].Name, Station: p.ids[StationName(k)],
 			Lanes: k.Lanes, Cycles: physical.Cycles{Period: m.Period()}, Delay: s.HalfDelay(k),
-			Probability: m.SuccessProbability(), Fidelity: herald.Fidelity(m),
+			Points:   []link.Point{{Probability: m.SuccessProbability(), Fidelity: herald.Fidelity(m), Heralds: m.Heralds()}},
+			PeerSpec: p.Topology.Nodes[peer].Spec,
 		})
 	}
 	return ends

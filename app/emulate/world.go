@@ -147,13 +147,13 @@ func (w *world) busy(bases []qnet.Basis) time.Duration {
 }
 
 // Requested implements link.Handler: bob takes part in everything.
-func (e *end) Requested(k physical.LinkID, id link.RequestID, typ link.Type, _, _, _ uint64) (uint64, error) {
-	if typ == link.Keep {
+func (e *end) Requested(k physical.LinkID, o link.Offer) (uint64, error) {
+	if o.Type == link.Keep {
 		return math.MaxUint64, nil
 	}
 	e.w.loop.After(0, func() {
-		e.layer.SetBases(k, id, e.bases)
-		e.layer.SetLimit(k, id, math.MaxUint64)
+		e.layer.SetBases(k, o.ID, e.bases)
+		e.layer.SetLimit(k, o.ID, math.MaxUint64)
 	})
 	return 0, nil
 }
