@@ -51,6 +51,7 @@ type Circuit struct {
 	handler    CircuitHandler
 	setupDone  func(*Circuit, error)
 	setupTimer event.Timer
+	lastWords  event.Timer   // see linkEnded
 	requests   []*endRequest // open ones, oldest first
 	transit    map[uint64]*transit
 	bulk       []bulkOffer // measure requests of the peer, to be matched with ours
@@ -396,10 +397,23 @@ func (c *Circuit) linkEnded(h *hop, id link.RequestID, err error) {
 			return
 		}
 	}
-	if err != nil && !errors.Is(err, qnet.ErrCancelled) {
-		c.fail(qnet.Errorf(qnet.CodeOf(err), "circuit lost at %s: %v", c.l.name, err))
+	if err == nil || errors.Is(err, qnet.ErrCancelled) {
+		return
 	}
+	err = qnet.Errorf(qnet.CodeOf(err), "circuit lost at %s: %v", c.l.name, err)
+	if !errors.Is(err, qnet.ErrUnknown) {
+		c.fail(err)
+		return
+	}
+	// The neighbour knows the circuit no more: it has ended it, and its TEARDOWN,
+	// which says why, is on the way.
+	c.lastWords.Stop()
+	c.lastWords = c.l.loop.After(lastWordsTime, func() { c.fail(err) })
 }
+
+// lastWordsTime is how long a node waits for the TEARDOWN of a neighbour that
+// knows a circuit no more.
+const lastWordsTime = 2 * time.Second
 
 // Close tears the circuit down hop by hop. The handler hears nothing more.
 func (c *Circuit) Close(code qnet.Code) {
@@ -445,6 +459,7 @@ func (c *Circuit) end(m *Teardown) {
 func (c *Circuit) remove() {
 	c.state = circuitClosed
 	c.setupTimer.Stop()
+	c.lastWords.Stop()
 	c.setupDone = nil
 	l := c.l
 	delete(l.circuits, c.id)

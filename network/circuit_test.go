@@ -254,6 +254,40 @@ func TestLinkLost(t *testing.T) {
 	}
 }
 
+// The neighbour's refusal of a link request overtakes the TEARDOWN of the circuit:
+// the end hears what that says, and if it does not come, the refusal.
+func TestRefusalOvertakesTeardown(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		s := newSim(t, 2, 1)
+		s.connect()
+		s.request(1, 3)
+		s.flow()
+		l := s.links[0]
+		l.open = false
+		refusal := qnet.Errorf(qnet.ErrUnknown, "link n0-n1: n1 refused a request: unknown")
+		if !lost {
+			s.tail().circuit.Close(qnet.OK) // its TEARDOWN is on the way
+		}
+		s.head().layer.LinkHandler().Ended(l.id, l.req, refusal)
+		s.head().settle()
+		if s.head().downErr != nil {
+			t.Fatalf("the head gave up at once: %v", s.head().downErr)
+		}
+		want := "n1 closed the circuit"
+		if lost {
+			want = "circuit lost at n0: " + refusal.Error()
+			if err := s.head().loop.RunFor(3 * time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.flow()
+		if err := s.head().downErr; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the head hears %v, want %s", err, want)
+		}
+		s.close()
+	}
+}
+
 // A pair that its link hands up beyond what was asked for is discarded: at an end
 // without a request, whose discard answers the TRACK of the other end, and in the
 // middle when nothing is wanted.
