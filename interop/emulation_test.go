@@ -313,7 +313,7 @@ func (s *station) look() {
 		s.busy = false
 		a, b := k.Ends()
 		pair := [2]physical.Qubit{s.armed(a), s.armed(b)}
-		label, ok := k.Herald([2]uint32{}, cycle)
+		label, ok := k.Herald([2]uint32{}, 0, cycle)
 		if !ok { // freed, and perhaps armed anew
 			s.look()
 			return

@@ -28,7 +28,7 @@ var edges = map[string][]string{
 
 // protocols are the packages in which rule 1 holds: state machines on a loop,
 // without I/O.
-var protocols = []string{"link", "network", "transport", "physical", "physical/fabric", "physical/herald", "physical/optics", "physical/prepare", "physical/satellite", "physical/spectrum", "physical/state", "physical/state/tableau"}
+var protocols = []string{"link", "link/estimate", "network", "transport", "physical", "physical/fabric", "physical/herald", "physical/optics", "physical/prepare", "physical/satellite", "physical/spectrum", "physical/state", "physical/state/tableau"}
 
 // load type-checks the module once for all tests.
 var load = sync.OnceValues(func() ([]*packages.Package, error) {

@@ -171,13 +171,16 @@ func TestTurns(t *testing.T) {
 					ids = append(ids, e.keep(uint64(c.pairs)))
 				}
 			}
-			w.run(10 * time.Microsecond) // all are known
 			apart := 0
 			w.ends[0].onPair = func(e *end, p link.Pair) {
 				e.free(p.Seq)
 				least, most := math.MaxInt, 0
 				for _, id := range ids {
-					n := len(e.requests[id].pairs)
+					c := e.requests[id]
+					if c == nil { // not all are known yet
+						return
+					}
+					n := len(c.pairs)
 					least, most = min(least, n), max(most, n)
 				}
 				apart = max(apart, most-least)

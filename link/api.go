@@ -155,10 +155,31 @@ type EndConfig struct {
 	// next: more than 1 where attempts that measure do not wait for their heralds.
 	// 0 stands for 1.
 	Stride uint64
+	// Pipelined says that attempts whose pair is measured do not wait for their
+	// heralds, Immediate that light is measured as it arrives, so that no pair can be
+	// kept.
+	Pipelined, Immediate bool
 	// PeerSpec is the data sheet of the peer's hardware; nil for that of this end.
 	PeerSpec *physical.Spec
 	// Queue is the number of requests that the ends hold at most; 0 for 4,096.
 	Queue int
+	// Scheduler returns a scheduler for this end; nil for strict priorities, fair
+	// within each.
+	Scheduler func() Scheduler
+	Compat    Compat
+}
+
+// Compat makes a link behave like the simulations of Dahlberg et al. (SIGCOMM
+// 2019) where that is a fault.
+type Compat struct {
+	// HeraldingOnly judges requests by Point.Fidelity alone, which counts neither
+	// storage nor gates nor read-out.
+	HeraldingOnly bool
+	// ExpireRequests ends a whole request when one of its pairs is void, instead of
+	// making another pair.
+	ExpireRequests bool
+	// ReferenceRetries sends an ADD three times, three round trips apart.
+	ReferenceRetries bool
 }
 
 // Point is an operating point of a link's heralding, such as the bright-state

@@ -133,6 +133,7 @@ func (m *match) advance() {
 	}
 	c.cycles = append(c.cycles, m.cycle)
 	before := m.cycle
+	m.tally(before + 1)
 	dead := uint64(1)
 	if !m.s.her.Continuous() {
 		dead = max(dead, m.w[0].dead, m.w[1].dead)
@@ -150,7 +151,7 @@ func (m *match) announce(last bool) (missed uint64) {
 	cycles := m.column.cycles
 	m.column.cycles, m.column.size = cycles[:0], 0
 	var labels [maxFrame]qnet.BellLabel
-	n := s.her.HeraldBulk(m.lanes(), cycles, labels[:len(cycles)])
+	n := s.her.HeraldBulk(m.lanes(), m.w[0].point, cycles, labels[:len(cycles)])
 	missed = uint64(len(cycles) - n)
 	b.count.pairs += uint64(n)
 	last = last || missed > 0
@@ -171,6 +172,7 @@ func (m *match) announce(last bool) (missed uint64) {
 	}
 	if last {
 		s.her.End(m.lanes(), s.current())
+		m.tally(s.current())
 		for _, w := range m.w {
 			w.match, w.done = nil, true
 		}

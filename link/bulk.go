@@ -57,9 +57,6 @@ func (q *queue[T]) pop() {
 func (q *queue[T]) clear() { q.items, q.head = q.items[:0], 0 }
 
 func (l *lane) armBulk(q *request) {
-	l.state, l.typ, l.unwanted = laneArming, Measure, false
-	l.window++
-	l.bulk.reset()
 	l.bulk.q = q
 	window := l.window
 	sink := func(o physical.Outcomes, err error) {
@@ -88,25 +85,31 @@ func (e *end) onBulkReply(m *BulkReply) {
 	}
 	l := &e.lanes[m.Lane]
 	ack := BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
-	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.q == nil || m.ID != l.bulk.q.id && m.ID != 0 {
+	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.q == nil || m.ID != l.bulk.q.ID && m.ID != 0 {
 		ack.Next = m.after() // of a window that is over
 		e.send(e.cfg.Station, &ack)
 		return
 	}
 	b := &l.bulk
-	if m.Index == b.next && !b.done {
+	if next := m.after(); m.Index == b.next && !b.done {
 		cycle := m.Cycle
+		if m.Lost && len(m.Steps) > 0 {
+			e.lose(l.bulk.q, m.Seq, m.Seq+uint64(len(m.Steps)))
+			m.Steps = nil
+		}
 		for i, step := range m.Steps {
 			cycle += step
 			label := qnet.BellLabel(m.Labels[i/4] >> (2 * (i % 4)) & 3)
 			b.heralds.push(announced{seq: m.Seq + uint64(i), cycle: cycle, label: label})
 		}
-		b.next = m.after()
+		b.next = next
 		b.done = m.Done
 	}
 	ack.Next = b.next
 	e.send(e.cfg.Station, &ack)
-	l.join()
+	if b.q != nil {
+		l.join()
+	}
 }
 
 // join hands up the pairs of which both columns are there. It can not leave any
@@ -125,10 +128,16 @@ func (l *lane) join() {
 			continue // nobody heralded it
 		}
 		b.heralds.pop()
+		if e.cfg.Compat.ReferenceRetries { // else no measured pair is ever void
+			e.remember(h.seq, q.ID)
+		}
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle)})
 	}
 	e.measured = out
-	complete := len(out) > 0 && e.took(q, uint64(len(out)))
+	if len(out) > 0 {
+		e.took(q, uint64(len(out)))
+	}
+	complete := q.Pairs > 0 && q.got >= q.Pairs
 	over := b.done && b.heralds.len() == 0
 	if over {
 		l.release()
@@ -136,13 +145,12 @@ func (l *lane) join() {
 		l.abandon()
 	}
 	if len(out) > 0 {
-		e.trace("measured").Uint("request", uint64(q.id)).Uint("pairs", uint64(len(out))).End()
-		e.l.handler.Measured(e.cfg.ID, q.id, out)
+		e.trace("measured").Uint("request", uint64(q.ID)).Uint("pairs", uint64(len(out))).End()
+		e.l.handler.Measured(e.cfg.ID, q.ID, out)
 	}
 	if complete {
 		e.complete(q)
-	} else if over {
-		e.setTurn(Keep) // the other end may have made room
+	} else {
 		e.serve()
 	}
 }

@@ -49,6 +49,7 @@ func (s *Station) armRepeat(w *window) {
 func (s *Station) repeat(w *window) {
 	w.frames.tries++
 	for _, f := range w.frames.list {
+		f.Lost = s.cfg.NoRepeat
 		s.send(w.side, f)
 	}
 	s.armRepeat(w)

@@ -3,8 +3,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"qstack/physical"
@@ -14,16 +12,17 @@ import (
 
 // laneState is where a lane stands.
 //
-//	        wanted         armed               REPLY
-//	idle ----------> arming -------> open ----------------> held
-//	 ^                 |               | not wanted          ^ |
-//	 |                 | not wanted    v        REPLY        | |
-//	 |                 |            closing -----------------+ |
-//	 |                 v                        (any answer)   |
-//	 +---------------------------------------------------------+
+//	        in turn         armed               REPLY             to be stored
+//	idle ----------> arming -------> open ----------------> held --------------> moving
+//	 ^                 |               | not in turn         ^ |                   |
+//	 |                 | not in turn   v        REPLY        | |                   |
+//	 |                 |            closing -----------------+ |                   |
+//	 |                 v                        (any answer)   |                   |
+//	 +---------------------------------------------------------+-------------------+
 //	                      qubit freed
 //
-// A lane for a measured request stays open through its successes.
+// A lane for a measured request stays open through its successes. One whose pair
+// is to be stored initialises the storage qubit before its own, as part of arming.
 //
 // A lane that closes keeps its qubit until the station has answered: only then is
 // it sure whether the window brought a pair, and a qubit that is armed anew can
@@ -32,14 +31,15 @@ type laneState uint8
 
 const (
 	laneIdle    laneState = iota // the qubit is free
-	laneArming                   // the device initialises the qubit
+	laneArming                   // the device initialises the qubits
 	laneOpen                     // attempts go on
 	laneClosing                  // the station is told to stop
 	laneHeld                     // the qubit is in use, by us or by the layers above
+	laneMoving                   // the half is moved into the storage qubit
 )
 
 func (s laneState) String() string {
-	return [...]string{"idle", "arming", "open", "closing", "held"}[s]
+	return [...]string{"idle", "arming", "open", "closing", "held", "moving"}[s]
 }
 
 // A window is announced for a while and extended when a third of it has gone,
@@ -55,162 +55,75 @@ type lane struct {
 	e        *end
 	index    uint32
 	state    laneState
-	typ      Type // of the requests that the qubit was armed for
-	unwanted bool // arming: give the qubit back when it is ready
+	group    group // of requests that the qubit was armed for
+	unwanted bool  // arming: give the qubits back when they are ready
+	unstored bool  // no storage qubit was free when it was last asked for
 	qubit    physical.Qubit
+	storage  physical.Qubit // where the half is to go
 	window   uint64
 	first    uint64 // first cycle of the window
 	end      uint64 // first cycle after what was announced
+	pattern  physical.Pattern
 	refresh  time.Duration
 	version  uint64 // of the offer that was announced
-	tries    int    // closing: GENs sent
+	offered  []Candidate
+	tries    int // closing: GENs sent
 	timer    event.Timer
 	bulk     bulk
+	pair     Pair // moving
+	void     bool // moving: the pair was voided meanwhile
 
-	onArmed func(physical.Result) // method values, made once
+	onAlloc func(physical.Result) // method values, made once
+	onArmed func(physical.Result)
 	onTimer func()
 }
 
 func (l *lane) init(e *end, index uint32) {
 	*l = lane{e: e, index: index, window: windowBase}
-	l.onArmed, l.onTimer = l.armed, l.timeout
+	l.onAlloc, l.onArmed, l.onTimer = l.allocated, l.armed, l.timeout
 }
 
-// attempts reports whether the lane attempts, or is about to, for requests of a
-// type.
-func (l *lane) attempts(t Type) bool {
-	return l.typ == t && (l.state == laneOpen || l.state == laneArming && !l.unwanted)
-}
-
-// serve opens as many lanes as the requests want, and renews the offers that no
-// longer say what they want.
-func (e *end) serve() {
-	if e.wasDown {
-		return
-	}
-	if e.keepTurn && e.measureWaits() && e.l.loop.Now().Sub(e.turnAt) >= e.firstRefresh() {
-		e.setTurn(Measure)
-	}
-	if e.keepTurn {
-		e.serveKeep()
-		e.serveMeasure(1)
-	} else {
-		e.serveMeasure(1)
-		e.serveKeep()
-	}
-	for n := 2; e.serveMeasure(n); n++ { // what is left
-	}
-	if e.idleLane() == nil {
-		e.reclaim()
-	}
-	for i := range e.lanes {
-		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
-			l.announce()
-		}
-	}
-}
-
-// setTurn says which type of request goes first when lanes are short.
-func (e *end) setTurn(t Type) {
-	if keep := t == Keep; keep != e.keepTurn {
-		e.keepTurn, e.turnAt = keep, e.l.loop.Now()
-	}
-}
-
-// serveMeasure gives each request to be measured its n-th lane, as far as there
-// are lanes. It reports whether it gave any.
-func (e *end) serveMeasure(n int) (gave bool) {
-	for i := range e.order {
-		if q := e.turn(i); q.typ == Measure && q.wants() >= uint64(n) && e.bulkLanes(q) < n {
-			l := e.idleLane()
-			if l == nil {
-				break
-			}
-			l.armBulk(q)
-			gave = true
-		}
-	}
-	return gave
-}
-
-// reclaim closes lanes of requests to be measured that have several, as many as
-// are short elsewhere.
-func (e *end) reclaim() {
-	short := int64(min(e.wanted(), maxLanes)) - int64(e.keeping())
-	for _, q := range e.order {
-		if q.typ == Measure && q.wants() > 0 && e.bulkLanes(q) == 0 {
-			short++
-		}
-	}
-	for i := range e.lanes {
-		if e.lanes[i].state == laneClosing {
-			short--
-		}
-	}
-	for i := len(e.lanes) - 1; i >= 0 && short > 0; i-- {
-		if l := &e.lanes[i]; l.state == laneOpen && l.bulk.q != nil && e.bulkLanes(l.bulk.q) > 1 {
-			l.close()
-			short--
-		}
-	}
-}
-
-func (e *end) serveKeep() {
-	for n, want := e.keeping(), e.wanted(); n < want; n++ {
-		l := e.idleLane()
-		if l == nil {
-			return
-		}
+// begin makes an idle lane attempt for a group.
+func (l *lane) begin(g group) {
+	l.group, l.state, l.unwanted = g, laneArming, false
+	l.unstored = l.unstored && g.store
+	l.window++
+	l.bulk.reset()
+	switch {
+	case g.q != nil:
+		l.armBulk(g.q)
+	case g.store:
+		l.e.l.dev.Do(physical.Op{Kind: physical.OpAlloc}, l.onAlloc)
+	default:
 		l.arm()
 	}
 }
 
-// keeping returns the number of lanes that attempt, or are about to, for kept
-// requests.
-func (e *end) keeping() (n uint64) {
-	for i := range e.lanes {
-		if e.lanes[i].attempts(Keep) {
-			n++
-		}
-	}
-	return n
-}
-
-func (e *end) idleLane() *lane {
-	for i := range e.lanes {
-		if e.lanes[i].state == laneIdle {
-			return &e.lanes[i]
-		}
-	}
-	return nil
-}
-
-// bulkLanes returns the number of lanes that measure, or are about to, for a
-// request.
-func (e *end) bulkLanes(q *request) (n int) {
-	for i := range e.lanes {
-		if l := &e.lanes[i]; l.bulk.q == q && l.state != laneClosing {
-			n++
-		}
-	}
-	return n
-}
-
-// trim closes lanes that no request wants any more.
-func (e *end) trim() {
-	n, want := e.keeping(), e.wanted()
-	for i := len(e.lanes) - 1; i >= 0 && n > want; i-- {
-		if l := &e.lanes[i]; l.attempts(Keep) {
-			l.close()
-			n--
-		}
-	}
-}
-
 func (l *lane) arm() {
-	l.state, l.typ, l.unwanted = laneArming, Keep, false
-	l.window++
 	l.e.l.dev.Do(physical.Op{Kind: physical.OpArm, Link: l.e.cfg.ID, Lane: l.index}, l.onArmed)
+}
+
+// allocated is the device's answer about the storage qubit.
+func (l *lane) allocated(r physical.Result) {
+	if r.Err != nil {
+		l.armFailed(r.Err)
+		return
+	}
+	l.storage, l.unstored = r.Qubit, false
+	if l.unwanted {
+		l.freeStorage()
+		l.state = laneIdle
+		l.e.serve()
+		return
+	}
+	l.arm()
+}
+
+func (l *lane) freeStorage() {
+	if !l.storage.IsZero() {
+		l.e.l.dev.Do(physical.Op{Kind: physical.OpFree, A: l.storage}, nil)
+		l.storage = physical.Qubit{}
+	}
 }
 
 // armed is the device's answer to arm and armBulk.
@@ -220,35 +133,48 @@ func (l *lane) armed(r physical.Result) {
 		return
 	}
 	l.qubit = r.Qubit
-	if l.unwanted || l.typ == Keep && l.e.keeping() > l.e.wanted() {
+	if l.unwanted {
 		l.release()
 		return
 	}
+	e := l.e
 	l.state = laneOpen
-	l.first = l.e.cfg.Cycles.From(r.At + 1) // a qubit of which all takes no time is used once a cycle
+	l.first = e.cfg.Cycles.From(r.At + 1) // a qubit of which all takes no time is used once a cycle
 	l.end = l.first
-	l.refresh = l.e.firstRefresh()
-	l.announce()
+	l.pattern = e.pattern(l.group)
+	if l.pattern.Every != 0 {
+		e.l.dev.Do(physical.Op{Kind: physical.OpRefresh, A: l.storage, Link: e.cfg.ID, Pattern: &l.pattern}, nil)
+	}
+	l.refresh = e.firstRefresh(l.group)
+	l.offered = l.offered[:0]
+	l.version = e.version - 1
+	e.serve()
 }
 
 func (l *lane) armFailed(err error) {
 	l.bulk.q = nil
+	l.freeStorage()
 	l.state = laneHeld
+	l.unstored = l.group.store && errors.Is(err, qnet.ErrNoMemory)
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
-	if errors.Is(err, qnet.ErrNoMemory) {
+	if errors.Is(err, qnet.ErrNoMemory) && !l.group.store {
 		return // it is somebody else's; we are told when it is free
 	}
-	if l.typ == Keep && errors.Is(err, qnet.ErrUnsupported) {
+	if l.group.keep && errors.Is(err, qnet.ErrUnsupported) {
 		// The link can not keep pairs, now or later.
 		l.e.refuseKeep(err)
 		l.state = laneIdle
 		l.e.serve()
 		return
 	}
-	// The device is lost or refuses. Try again after a while: a device that is
-	// gone for good takes the link down.
+	// The device is lost or refuses, or no storage qubit is free. Try again after a
+	// while: a device that is gone for good takes the link down.
+	wait := 100 * time.Millisecond
+	if errors.Is(err, qnet.ErrNoMemory) {
+		wait = time.Millisecond
+	}
 	l.timer.Stop()
-	l.timer = l.e.l.loop.After(100*time.Millisecond, l.freed)
+	l.timer = l.e.l.loop.After(wait, l.freed)
 }
 
 // freed is told by the device when the lane's qubit has become free.
@@ -261,11 +187,12 @@ func (l *lane) freed() {
 	}
 }
 
-// release gives the qubit back.
+// release gives the qubits back.
 func (l *lane) release() {
 	l.state = laneHeld
 	l.bulk.reset()
 	l.timer.Stop()
+	l.freeStorage()
 	l.e.l.dev.Do(physical.Op{Kind: physical.OpFree, A: l.qubit}, nil)
 }
 
@@ -300,7 +227,7 @@ func (l *lane) sendClose() {
 		return
 	}
 	g := &e.gen
-	*g = Gen{Link: e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Bulk: l.typ == Measure, Candidates: g.Candidates[:0]}
+	*g = Gen{Link: e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Bulk: !l.group.keep, Candidates: g.Candidates[:0], Others: g.Others[:0]}
 	e.send(e.cfg.Station, g)
 	l.timer.Stop()
 	l.timer = e.l.loop.After(e.retryAfter(l.tries), l.onTimer)
@@ -320,28 +247,23 @@ func (l *lane) closed() {
 
 // announce sends a GEN that covers the time to the next refresh three times. Each
 // reaches further than the one before, which tells the station which is newer.
-func (l *lane) announce() {
+func (l *lane) announce(s *service) {
 	e := l.e
+	if len(s.candidates) == 0 {
+		l.close()
+		return
+	}
 	g := &e.gen
-	*g = Gen{Link: e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Candidates: g.Candidates[:0]}
-	if q := l.bulk.q; q != nil {
+	*g = Gen{Link: e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Pattern: l.pattern, Point: uint32(l.group.point),
+		Candidates: append(g.Candidates[:0], s.candidates...), Others: append(g.Others[:0], s.others...)}
+	if q := l.group.q; q != nil {
 		g.Bulk = true
 		g.Dead = e.deadCycles(q)
-		g.Candidates = append(g.Candidates, Candidate{ID: q.id, Limit: q.ceiling()})
-	} else {
-		for i := range e.order {
-			if q := e.turn(i); q.typ == Keep && q.wants() > 0 && len(g.Candidates) < maxCandidates {
-				g.Candidates = append(g.Candidates, Candidate{ID: q.id, Limit: saturate(q.ceiling(), q.void)})
-			}
-		}
-		if len(g.Candidates) == 0 {
-			l.close()
-			return
-		}
 	}
-	for i := range g.Candidates { // "no limit" does not fit a varint
-		g.Candidates[i].Limit = min(g.Candidates[i].Limit, math.MaxInt64>>2)
+	if q := e.requests[s.candidates[0].ID]; q != nil && q.Atomic {
+		e.atomic = q
 	}
+	l.offered = append(l.offered[:0], s.candidates...)
 	now := e.l.dev.Now()
 	l.end = max(l.end+1, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
 	g.Count = l.end - l.first
@@ -351,110 +273,47 @@ func (l *lane) announce() {
 	l.timer = e.l.loop.After(l.refresh, l.onTimer)
 }
 
-// firstRefresh returns the time to the first refresh of a window.
-func (e *end) firstRefresh() time.Duration { return max(minRefresh, 2*e.cfg.PairTime()) }
+// pairTime returns the mean time between heralds of one lane for a group.
+func (e *end) pairTime(g group) time.Duration {
+	n := e.cfg.Cycles.Period / e.cfg.Points[g.point].Probability
+	if g.keep {
+		n *= float64(e.stride())
+	}
+	return time.Duration(min(n, float64(time.Hour)))
+}
 
-// timeout extends the window, less and less often while nothing comes of it, or
-// makes room when the lane is wanted for something else. A window that closes is
-// closed again.
-//
-// Both ends must come to the same type of request, and of those to be measured,
-// which have a window each, to the same one: side 0 stays with its choice for
-// longer, so that side 1 tries others meanwhile.
+// firstRefresh returns the time to the first refresh of a window.
+func (e *end) firstRefresh(g group) time.Duration { return max(minRefresh, 2*e.pairTime(g)) }
+
+// timeout extends the window, less and less often while nothing comes of it. A
+// window that closes is closed again.
 func (l *lane) timeout() {
 	e := l.e
 	if l.state == laneClosing {
 		l.sendClose()
 		return
 	}
-	if e.idleLane() == nil && (e.cfg.Side == 1 || l.refresh > e.firstRefresh()) && l.giveWay() {
-		l.close()
-		return
-	}
-	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.cfg.PairTime()))
-	l.announce()
-}
-
-// giveWay passes the turn to what waits for the lane, if there is anything.
-func (l *lane) giveWay() bool {
-	e := l.e
-	if l.typ == Keep {
-		if !e.measureWaits() {
-			return false
-		}
-		e.setTurn(Measure)
-		return true
-	}
-	keep, fruitless := e.wanted() > e.keeping(), l.bulk.next == 0
-	if !keep && !(fruitless && e.measureWaits()) {
-		return false
-	}
-	if fruitless {
-		e.pass(l.bulk.q)
-	}
-	if keep {
-		e.setTurn(Keep)
-	}
-	return true
-}
-
-func (e *end) measureWaits() bool {
-	for _, q := range e.order {
-		if q.typ == Measure && q.wants() > 0 && e.bulkLanes(q) == 0 {
-			return true
-		}
-	}
-	return false
+	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.pairTime(l.group)))
+	e.services = e.services[:0]
+	l.announce(e.offer(l.group, e.slot()))
 }
 
 func (e *end) onReply(m *Reply) {
 	if int(m.Lane) >= len(e.lanes) {
+		e.frames.Unexpected++
 		return
 	}
 	l := &e.lanes[m.Lane]
 	if m.Window != l.window || l.state != laneOpen && l.state != laneClosing {
+		if m.Window > l.window {
+			e.frames.Unexpected++
+		}
 		return
 	}
 	if m.Seq != 0 {
 		l.succeeded(m)
 	} else if l.state == laneClosing {
 		l.closed()
-	}
-}
-
-// succeeded takes the pair that a window brought.
-func (l *lane) succeeded(m *Reply) {
-	e := l.e
-	if l.typ != Keep || m.Cycle < l.first || m.Cycle >= l.end {
-		return // not a cycle in which this end attempted
-	}
-	q := e.requests[m.ID]
-	if q == nil || q.typ != Keep || q.wants() == 0 {
-		l.release()
-		e.expire(m.Seq, m.ID)
-		e.serve()
-		return
-	}
-	if slices.Contains(e.voided, m.Seq) {
-		q.void++
-		e.version++
-		l.release()
-		e.serve()
-		return
-	}
-	l.timer.Stop()
-	closing := l.state == laneClosing
-	l.state = laneHeld
-	created := e.cfg.Cycles.Instant(m.Cycle)
-	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
-	complete := e.took(q, 1)
-	e.recent[e.nRecent%len(e.recent)] = taken{seq: m.Seq, id: q.id}
-	e.nRecent++
-	e.l.handler.Pair(Pair{Link: e.cfg.ID, Request: q.id, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created})
-	if complete {
-		e.complete(q)
-	} else if closing {
-		e.trim() // another lane may have been opened for the pair
 	}
 }
 

@@ -16,11 +16,13 @@ import (
 
 // Bounds of one end of a link.
 const (
-	maxRequests = 4096 // requests that one end of a link holds
+	maxRequests = 4096 // requests that one end of a link holds, unless it is told otherwise
 	maxExpiring = 4096 // pairs whose expiry the peer has not confirmed
 	maxTries    = 6    // sends of Add
-	maxOver     = 1024 // requests of the peer remembered when they are over
-	seqBase     = 1<<32 - 64
+	// referenceTries is the same in the simulations of Dahlberg et al.
+	referenceTries = 3
+	maxOver        = 1024 // requests of the peer remembered when they are over
+	seqBase        = 1<<32 - 64
 )
 
 // Config configures the link layer of one node.
@@ -31,6 +33,8 @@ type Config struct {
 	// again; it doubles with each try, up to 64 times. 0 stands for 20 ms and two
 	// round trips.
 	Retry time.Duration
+	// Seed is that of the bases that this node draws itself, see Prepare.
+	Seed uint64
 }
 
 // Layer is the link layer of one node: an end of each of its links.
@@ -41,8 +45,19 @@ type Layer struct {
 	loop    event.Scheduler
 	tr      *trace.Tracer
 	handler Handler
-	ends    []*end // by LinkID
-	reply   Reply  // scratch
+	ends    []*end   // by LinkID
+	in      struct { // the frame being handled
+		add       Add
+		addAck    AddAck
+		end       End
+		endAck    EndAck
+		expire    LinkExpire
+		expireAck LinkExpireAck
+		reply     Reply
+		bulkReply BulkReply
+		mismatch  Mismatch
+		memory    Memory
+	}
 }
 
 // New returns the link layer of a node. The handler must be set with Handle
@@ -82,8 +97,9 @@ func (l *Layer) end(id physical.LinkID) *end {
 //
 // It fails with qnet.ErrUnknown for a link that the node is not on, ErrUnavail
 // for one that is down, ErrFidelity when the hardware can not reach the minimum
-// fidelity, ErrInvalid for a request that makes no sense and ErrBusy when too
-// many are held.
+// fidelity (the text tells what it can), ErrUnsupported and ErrNoMemory for what
+// else it can not do, ErrTimeout for a deadline that has passed, ErrInvalid for a
+// request that makes no sense and ErrBusy when too many are held.
 func (l *Layer) Create(link physical.LinkID, r Request) (RequestID, error) {
 	e := l.end(link)
 	if e == nil {
@@ -105,7 +121,7 @@ func (l *Layer) SetLimit(link physical.LinkID, id RequestID, limit uint64) {
 // SetBases sets this end's bases for a Measure request of the peer.
 func (l *Layer) SetBases(link physical.LinkID, id RequestID, b physical.BasisSource) {
 	if e := l.end(link); e != nil {
-		if r := e.requests[id]; r != nil {
+		if r := e.requests[id]; r != nil && r.typ == Measure {
 			r.bases = b
 		}
 	}
@@ -119,18 +135,31 @@ func (l *Layer) End(link physical.LinkID, id RequestID, code qnet.Code) {
 	}
 }
 
+// Listen says for which purposes this end takes part in requests of the peer. Those
+// of others are refused with qnet.ErrNoListener. Before it is called, and after it
+// was called with nil, the handler alone decides.
+func (l *Layer) Listen(link physical.LinkID, purposes []uint64) {
+	e := l.end(link)
+	if e == nil {
+		return
+	}
+	e.listens = nil
+	if purposes != nil {
+		e.listens = make(map[uint64]bool)
+		for _, p := range purposes {
+			e.listens[p] = true
+		}
+	}
+}
+
 // Contended reports whether requests other than id want pairs of the link.
 func (l *Layer) Contended(link physical.LinkID, id RequestID) bool {
 	e := l.end(link)
 	if e == nil {
 		return false
 	}
-	for _, r := range e.order {
-		if r.id != id && r.wants() > 0 {
-			return true
-		}
-	}
-	return false
+	list := e.ready.list
+	return len(list) > 1 || len(list) == 1 && list[0].ID != id
 }
 
 // Full returns qnet.ErrNoMemory while a qubit in use stands in the way of every
@@ -140,15 +169,7 @@ func (l *Layer) Full(link physical.LinkID) error {
 	if e == nil {
 		return nil
 	}
-	for i := range e.lanes {
-		if e.lanes[i].state != laneHeld {
-			return nil
-		}
-	}
-	if len(e.lanes) == 1 {
-		return qnet.Errorf(qnet.ErrNoMemory, "the communication qubit of %s for link %s is in use; free it", l.cfg.Name, e.cfg.Name)
-	}
-	return qnet.Errorf(qnet.ErrNoMemory, "all %d communication qubits of %s for link %s are in use; free some", len(e.lanes), l.cfg.Name, e.cfg.Name)
+	return e.full()
 }
 
 // Config returns the configuration of a link's end.
@@ -172,6 +193,17 @@ type Status struct {
 	Held     int // lanes whose qubit holds a pair, or is being prepared
 	Pairs    uint64
 	Expired  uint64
+	Frames   Frames
+	Quality  []Quality // of pairs that are kept, by operating point
+}
+
+// Frames counts the frames of one end, or of a station.
+type Frames struct {
+	Sent, Received [16]uint64 // by the last digit of the message type
+	Malformed      uint64     // frames that were not understood
+	Unexpected     uint64     // frames that nothing had asked for, or that no honest sender sends
+	Limited        uint64     // frames dropped because their sender sends too many
+	Mismatches     uint64     // times that the ends attempted for different requests
 }
 
 // Status returns a picture of every link of the node.
@@ -179,12 +211,15 @@ func (l *Layer) Status() []Status {
 	var out []Status
 	for _, e := range l.ends {
 		s := Status{Link: e.cfg.ID, Name: e.cfg.Name, Peer: e.cfg.PeerName, Down: e.down(),
-			Requests: len(e.order), Wanted: e.wanted(), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired}
+			Requests: len(e.requests), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired, Frames: e.frames, Quality: e.qualities()}
+		for _, q := range e.ready.list {
+			s.Wanted = saturate(s.Wanted, q.wants())
+		}
 		for i := range e.lanes {
 			switch e.lanes[i].state {
 			case laneOpen:
 				s.Open++
-			case laneArming, laneClosing, laneHeld:
+			case laneArming, laneClosing, laneHeld, laneMoving:
 				s.Held++
 			}
 		}
@@ -237,67 +272,79 @@ func (r *receiver) PeerDown(peer qnet.NodeID, err error) {
 // or not from that link's peer or station is dropped: datagrams are not
 // answered for.
 func (r *receiver) Datagram(from qnet.NodeID, b []byte) {
+	l := (*Layer)(r)
 	t, _, err := wire.Peek(b)
 	if err != nil {
+		l.malformed(from)
 		return
 	}
-	l := (*Layer)(r)
 	switch t {
 	case (*Add)(nil).Type():
-		var m Add
-		if wire.Parse(b, &m) == nil {
-			if e := l.peerEnd(m.Link, from); e != nil {
-				e.onAdd(&m)
-			}
-		}
+		fromPeer(l, from, b, &l.in.add, (*end).onAdd)
 	case (*AddAck)(nil).Type():
-		var m AddAck
-		if wire.Parse(b, &m) == nil {
-			if e := l.peerEnd(m.Link, from); e != nil {
-				e.onAddAck(&m)
-			}
-		}
+		fromPeer(l, from, b, &l.in.addAck, (*end).onAddAck)
 	case (*End)(nil).Type():
-		var m End
-		if wire.Parse(b, &m) == nil {
-			if e := l.peerEnd(m.Link, from); e != nil {
-				e.onEnd(&m)
-			}
-		}
+		fromPeer(l, from, b, &l.in.end, (*end).onEnd)
 	case (*EndAck)(nil).Type():
-		var m EndAck
-		if wire.Parse(b, &m) == nil {
-			if e := l.peerEnd(m.Link, from); e != nil {
-				e.onEndAck(&m)
-			}
-		}
+		fromPeer(l, from, b, &l.in.endAck, (*end).onEndAck)
 	case (*LinkExpire)(nil).Type():
-		var m LinkExpire
-		if wire.Parse(b, &m) == nil {
-			if e := l.peerEnd(m.Link, from); e != nil {
-				e.onExpire(&m)
-			}
-		}
+		fromPeer(l, from, b, &l.in.expire, (*end).onExpire)
 	case (*LinkExpireAck)(nil).Type():
-		var m LinkExpireAck
-		if wire.Parse(b, &m) == nil {
-			if e := l.peerEnd(m.Link, from); e != nil {
-				e.onExpireAck(&m)
-			}
-		}
+		fromPeer(l, from, b, &l.in.expireAck, (*end).onExpireAck)
 	case (*Reply)(nil).Type():
-		m := &l.reply
-		if wire.Parse(b, m) == nil {
-			if e := l.stationEnd(m.Link, from); e != nil {
-				e.onReply(m)
-			}
-		}
+		fromStation(l, from, b, &l.in.reply, (*end).onReply)
 	case (*BulkReply)(nil).Type():
-		var m BulkReply
-		if wire.Parse(b, &m) == nil {
-			if e := l.stationEnd(m.Link, from); e != nil {
-				e.onBulkReply(&m)
-			}
+		fromStation(l, from, b, &l.in.bulkReply, (*end).onBulkReply)
+	case (*Mismatch)(nil).Type():
+		fromStation(l, from, b, &l.in.mismatch, (*end).onMismatch)
+	case (*Memory)(nil).Type():
+		fromPeer(l, from, b, &l.in.memory, (*end).onMemory)
+	default:
+		l.malformed(from)
+	}
+}
+
+// frame is a message of one link.
+type frame interface {
+	wire.Message
+	link() physical.LinkID
+}
+
+// fromPeer handles a message that the end's peer sends.
+func fromPeer[M frame](l *Layer, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
+	if wire.Parse(b, m) != nil {
+		l.malformed(from)
+	} else if e := l.peerEnd(m.link(), from); e != nil && e.received(0, m) {
+		handle(e, m)
+	}
+}
+
+// fromStation handles a message that the end's station sends.
+func fromStation[M frame](l *Layer, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
+	if wire.Parse(b, m) != nil {
+		l.malformed(from)
+	} else if e := l.stationEnd(m.link(), from); e != nil && e.received(1, m) {
+		handle(e, m)
+	}
+}
+
+// received counts a frame of the peer (0) or the station (1), and reports whether
+// it is to be handled.
+func (e *end) received(sender int, m frame) bool {
+	if !e.limits[sender].allow(e.l.loop.Now()) {
+		e.frames.Limited++
+		return false
+	}
+	e.frames.Received[m.Type()&0xf]++
+	return true
+}
+
+// malformed counts a frame that is not understood.
+func (l *Layer) malformed(from qnet.NodeID) {
+	for _, e := range l.ends {
+		if e.cfg.Peer == from || e.cfg.Station == from {
+			e.frames.Malformed++
+			e.trace("malformed").End()
 		}
 	}
 }

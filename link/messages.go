@@ -8,16 +8,18 @@ import (
 
 // Limits of what a peer can send.
 const (
-	maxCandidates = 64      // requests that one Gen names
+	maxCandidates = 48      // requests that one Gen names
 	maxFrame      = 512     // pairs that one BulkReply carries
 	maxLanes      = 1 << 12 // lanes of a link
 	maxText       = 255     // bytes of an explanation
+	maxOthers     = 8       // requests that one Gen names beside
+	maxPoints     = 1 << 10 // operating points of a link
 )
 
 // Messages returns one of each message type of the layer.
 func Messages() []wire.Message {
 	return []wire.Message{new(Add), new(AddAck), new(End), new(EndAck), new(Gen), new(Reply),
-		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck)}
+		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck), new(Mismatch), new(Memory)}
 }
 
 func linkField(c *wire.Codec, l *physical.LinkID) {
@@ -38,7 +40,25 @@ type Add struct {
 	Tag         uint64
 	MinFidelity float64
 	Deadline    uint64
+	Schedule    uint64
+	Point       uint32
+	Priority    uint8
+	Atomic      bool
+	Consecutive bool
+	Store       bool
+	Place       uint64
+	Turn        float64
+	Bases       []WeightedBasis
 }
+
+// WeightedBasis is one basis of a choice of bases. The weight is relative to
+// those of the others; if all are 0, all bases are equally likely.
+type WeightedBasis struct {
+	Basis  qnet.Basis
+	Weight float64
+}
+
+func (m *Add) link() physical.LinkID { return m.Link }
 
 func (*Add) Type() wire.Type { return 0x10 }
 func (*Add) Doc() string {
@@ -49,20 +69,37 @@ func (*Add) Doc() string {
 func (m *Add) Fields(c *wire.Codec) {
 	linkField(c, &m.Link)
 	idField(c, &m.ID)
-	wire.Uint(c, "kind", &m.Kind, uint64(typeEnd), "0 keep, 1 measure")
+	wire.Uint(c, "kind", &m.Kind, uint64(typeEnd), "0 keep, 1 measure, 2 prepare: the receiver keeps, the sender measures")
 	c.Uvarint("pairs", &m.Pairs, "pairs asked for; 0 until ended")
 	c.Uvarint("purpose", &m.Purpose, "what the request is for")
 	c.Uvarint("tag", &m.Tag, "goes with the purpose")
-	c.Float("min_fidelity", &m.MinFidelity, "least fidelity at the herald; 0 for none")
+	c.Float("min_fidelity", &m.MinFidelity, "least mean fidelity; 0 for none")
 	c.Uvarint("deadline", &m.Deadline, "attempt cycle at which both ends give up; 0 for none")
+	c.Uvarint("schedule", &m.Schedule, "attempt cycle from which both ends serve it")
+	wire.Uint(c, "point", &m.Point, maxPoints, "operating point of the heralding")
+	wire.Uint(c, "priority", &m.Priority, MaxPriority+1, "larger is never served later")
+	c.Bool("atomic", &m.Atomic, "served to its end without others in between")
+	c.Bool("consecutive", &m.Consecutive, "all pairs are to be alive together")
+	c.Bool("store", &m.Store, "halves are moved into storage qubits")
+	c.Uvarint("place", &m.Place, "place in the queue, if side 0 sends it; else 0")
+	c.Float("turn", &m.Turn, "where the scheduler of side 0 begins to count; else 0")
+	wire.List(c, "bases", &m.Bases, physical.MaxBases, func(c *wire.Codec, e *WeightedBasis) {
+		c.Basis("basis", &e.Basis, "axis that the receiver is to measure")
+		c.Float("weight", &e.Weight, "how often, relative to the others")
+	}, "proposed to the receiver; none for its own choice")
 }
 
 // AddAck answers Add.
 type AddAck struct {
-	Link physical.LinkID
-	ID   RequestID
-	Code qnet.Code
+	Link  physical.LinkID
+	ID    RequestID
+	Code  qnet.Code
+	Place uint64
+	Turn  float64
+	Best  float64
 }
+
+func (m *AddAck) link() physical.LinkID { return m.Link }
 
 func (*AddAck) Type() wire.Type { return 0x11 }
 func (*AddAck) Doc() string     { return "Accepts (code 0) or refuses a request." }
@@ -72,6 +109,9 @@ func (m *AddAck) Fields(c *wire.Codec) {
 	linkField(c, &m.Link)
 	idField(c, &m.ID)
 	wire.Uint(c, "code", &m.Code, 0, "0, or why the request is refused")
+	c.Uvarint("place", &m.Place, "place in the queue, if side 0 sends it; else 0")
+	c.Float("turn", &m.Turn, "where the scheduler of side 0 begins to count; else 0")
+	c.Float("best", &m.Best, "of a request refused for its fidelity: what can be reached; else 0")
 }
 
 // End tells the peer that a request is over.
@@ -81,6 +121,8 @@ type End struct {
 	Code qnet.Code
 	Text string
 }
+
+func (m *End) link() physical.LinkID { return m.Link }
 
 func (*End) Type() wire.Type { return 0x12 }
 func (*End) Doc() string     { return "Ends a request at both ends. Repeated until EndAck." }
@@ -98,6 +140,8 @@ type EndAck struct {
 	Link physical.LinkID
 	ID   RequestID
 }
+
+func (m *EndAck) link() physical.LinkID { return m.Link }
 
 func (*EndAck) Type() wire.Type { return 0x13 }
 func (*EndAck) Doc() string     { return "Answers End." }
@@ -121,10 +165,15 @@ type Gen struct {
 	Window     uint64
 	First      uint64
 	Count      uint64
+	Pattern    physical.Pattern
+	Point      uint32
 	Dead       uint64
 	Bulk       bool
 	Candidates []Candidate
+	Others     []RequestID
 }
+
+func (m *Gen) link() physical.LinkID { return m.Link }
 
 func (*Gen) Type() wire.Type { return 0x14 }
 func (*Gen) Doc() string {
@@ -138,12 +187,18 @@ func (m *Gen) Fields(c *wire.Codec) {
 	c.Uvarint("window", &m.Window, "number of the window, growing with each arming of the lane")
 	c.Uvarint("first", &m.First, "first attempt cycle")
 	c.Uvarint("count", &m.Count, "number of cycles")
+	c.Uvarint("anchor", &m.Pattern.First, "cycle from which the pattern of attempts counts")
+	c.Uvarint("stride", &m.Pattern.Stride, "cycles from one attempt to the next, on its multiples; 0 for 1")
+	c.Uvarint("every", &m.Pattern.Every, "cycles between pauses; 0 for no pauses")
+	c.Uvarint("pause", &m.Pattern.Pause, "cycles of a pause, in which a storage qubit is initialised anew")
+	wire.Uint(c, "point", &m.Point, maxPoints, "operating point of the heralding")
 	c.Uvarint("dead", &m.Dead, "cycles without attempts after each success of a bulk window")
 	c.Bool("bulk", &m.Bulk, "the window goes on after a success, and each pair is measured at once")
 	wire.List(c, "candidates", &m.Candidates, maxCandidates, func(c *wire.Codec, e *Candidate) {
 		idField(c, &e.ID)
 		c.Uvarint("limit", &e.Limit, "pairs of the request that this end takes, counted from its start")
-	}, "requests that the lane may serve")
+	}, "requests that these attempts serve")
+	wire.List(c, "others", &m.Others, maxOthers, idField, "requests that other attempts could serve here")
 }
 
 // Reply announces a heralded pair to one end.
@@ -155,7 +210,10 @@ type Reply struct {
 	Seq    uint64
 	Cycle  uint64
 	Label  qnet.BellLabel
+	Lost   bool
 }
+
+func (m *Reply) link() physical.LinkID { return m.Link }
 
 func (*Reply) Type() wire.Type { return 0x15 }
 func (*Reply) Doc() string {
@@ -171,6 +229,54 @@ func (m *Reply) Fields(c *wire.Codec) {
 	c.Uvarint("seq", &m.Seq, "number of the pair on the link; 0: closed without success")
 	c.Uvarint("cycle", &m.Cycle, "attempt cycle of the success")
 	wire.Uint(c, "label", &m.Label, 4, "Bell state, two bits xz")
+	c.Bool("lost", &m.Lost, "the pair was announced before, in vain, and is void")
+}
+
+// Mismatch tells an end that its attempts meet none of the other end's, and which
+// request both could serve.
+type Mismatch struct {
+	Link   physical.LinkID
+	Lane   uint32
+	Window uint64
+	Use    RequestID
+}
+
+func (m *Mismatch) link() physical.LinkID { return m.Link }
+
+func (*Mismatch) Type() wire.Type { return 0x1a }
+func (*Mismatch) Doc() string {
+	return "Tells an end that it attempts for other requests than the other end, and for which both could."
+}
+
+// Fields visits the fields.
+func (m *Mismatch) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the receiving end")
+	c.Uvarint("window", &m.Window, "window of the receiving end")
+	wire.Uint(c, "use", &m.Use, 0, "request that both ends could serve")
+}
+
+// Memory tells the peer that this end is short of qubits, or no more.
+type Memory struct {
+	Link    physical.LinkID
+	Number  uint64
+	Lanes   bool
+	Storage bool
+}
+
+func (m *Memory) link() physical.LinkID { return m.Link }
+
+func (*Memory) Type() wire.Type { return 0x1b }
+func (*Memory) Doc() string {
+	return "Tells the other end of a link of which qubits this end is short, so that it does not attempt in vain. Repeated while it lasts; forgotten when it is not."
+}
+
+// Fields visits the fields.
+func (m *Memory) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	c.Uvarint("number", &m.Number, "grows with each, so that one that was overtaken is known")
+	c.Bool("lanes", &m.Lanes, "all communication qubits of the link are in use")
+	c.Bool("storage", &m.Storage, "no storage qubit is free")
 }
 
 // LinkExpire voids one pair.
@@ -178,6 +284,8 @@ type LinkExpire struct {
 	Link       physical.LinkID
 	First, End uint64
 }
+
+func (m *LinkExpire) link() physical.LinkID { return m.Link }
 
 func (*LinkExpire) Type() wire.Type { return 0x16 }
 func (*LinkExpire) Doc() string {
@@ -199,6 +307,8 @@ type LinkExpireAck struct {
 	Link       physical.LinkID
 	First, End uint64
 }
+
+func (m *LinkExpireAck) link() physical.LinkID { return m.Link }
 
 func (*LinkExpireAck) Type() wire.Type { return 0x17 }
 func (*LinkExpireAck) Doc() string     { return "Answers LinkExpire with its range." }
@@ -222,7 +332,10 @@ type BulkReply struct {
 	Steps  []uint64
 	Labels []byte
 	Done   bool
+	Lost   bool
 }
+
+func (m *BulkReply) link() physical.LinkID { return m.Link }
 
 func (*BulkReply) Type() wire.Type { return 0x18 }
 func (*BulkReply) Doc() string {
@@ -243,6 +356,7 @@ func (m *BulkReply) Fields(c *wire.Codec) {
 	}, "one for each pair")
 	c.Bytes("labels", &m.Labels, maxFrame/4, "Bell states, two bits xz each, four to a byte, first in the lowest bits")
 	c.Bool("done", &m.Done, "no pair follows in this window")
+	c.Bool("lost", &m.Lost, "the pairs were announced before, in vain, and are void")
 	if c.Decoding() && len(m.Labels) != (len(m.Steps)+3)/4 {
 		c.Fail("labels", wire.ErrRange)
 	}
@@ -264,6 +378,8 @@ type BulkAck struct {
 	Window uint64
 	Next   uint64
 }
+
+func (m *BulkAck) link() physical.LinkID { return m.Link }
 
 func (*BulkAck) Type() wire.Type { return 0x19 }
 func (*BulkAck) Doc() string     { return "Tells the station which pairs of a bulk window have arrived." }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"qstack/link"
+	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/wire"
 	"qstack/qnet/wire/wiretest"
@@ -14,20 +15,30 @@ import (
 func samples() []wire.Message {
 	const id = link.RequestID(seqBase<<1 | 1)
 	return []wire.Message{
-		&link.Add{Link: 3, ID: id, Kind: link.Measure, Pairs: 1000, Purpose: seqBase + 1, Tag: 7, MinFidelity: 0.9375, Deadline: cycleBase + 5000},
-		&link.AddAck{Link: 3, ID: id, Code: qnet.ErrFidelity},
+		&link.Add{Link: 3, ID: id, Kind: link.Measure, Pairs: 1000, Purpose: seqBase + 1, Tag: 7, MinFidelity: 0.9375, Deadline: cycleBase + 5000,
+			Schedule: cycleBase + 40, Point: 2, Priority: 5, Atomic: true, Place: seqBase + 9, Turn: 1.5e6,
+			Bases: []link.WeightedBasis{{Basis: qnet.BasisX, Weight: 0.25}, {Basis: qnet.BasisZ, Weight: 0.75}}},
+		&link.Add{Link: 3, ID: id + 1, Pairs: 2, Consecutive: true, Store: true, Schedule: cycleBase + 40},
+		&link.AddAck{Link: 3, ID: id, Code: qnet.ErrFidelity, Best: 0.8125},
+		&link.AddAck{Link: 3, ID: id, Place: seqBase + 10, Turn: 2.5e6},
 		&link.End{Link: 3, ID: id, Code: qnet.ErrCancelled, Text: "no more"},
 		&link.EndAck{Link: 3, ID: id},
 		&link.Gen{Link: 3, Lane: 63, Window: windowBase + 20, First: cycleBase + 9000, Count: 60000, Dead: 340, Bulk: true,
 			Candidates: []link.Candidate{{ID: id, Limit: 500}}},
 		&link.Gen{Link: 3, Lane: 2, Window: windowBase + 21, First: cycleBase + 9001, Count: 60001,
+			Pattern: physical.Pattern{First: cycleBase + 390, Stride: 15, Every: 345, Pause: 31}, Point: 1, Others: []link.RequestID{id + 2},
 			Candidates: []link.Candidate{{ID: id, Limit: 1 << 61}, {ID: id + 1, Limit: 6}}},
 		&link.Reply{Link: 3, Lane: 63, Window: windowBase + 20, ID: id, Seq: seqBase + 70, Cycle: cycleBase + 9004, Label: qnet.PsiMinus},
+		&link.Reply{Link: 3, Lane: 1, Window: windowBase + 21, ID: id, Seq: seqBase + 71, Cycle: cycleBase + 9019, Lost: true},
 		&link.LinkExpire{Link: 3, First: seqBase + 63, End: seqBase + 65},
 		&link.LinkExpireAck{Link: 3, First: seqBase + 63, End: seqBase + 65},
 		&link.BulkReply{Link: 3, Lane: 5, Window: windowBase + 2, ID: id, Index: 40, Seq: seqBase + 60, Cycle: cycleBase + 77,
 			Steps: []uint64{0, 300, 70000, 1, 2}, Labels: []byte{0b11100100, 0b10}, Done: true},
+		&link.BulkReply{Link: 3, Lane: 5, Window: windowBase + 2, ID: id, Index: 45, Seq: seqBase + 65, Cycle: cycleBase + 80,
+			Steps: []uint64{0}, Labels: []byte{1}, Lost: true},
 		&link.BulkAck{Link: 3, Lane: 5, Window: windowBase + 2, Next: 46},
+		&link.Mismatch{Link: 3, Lane: 5, Window: windowBase + 2, Use: id + 4},
+		&link.Memory{Link: 3, Number: 17, Storage: true},
 	}
 }
 

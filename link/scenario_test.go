@@ -343,6 +343,10 @@ func describe(m wire.Message) string {
 		add("%s-%s", pairName(m.First), pairName(m.End))
 	case *link.LinkExpireAck:
 		add("%s-%s", pairName(m.First), pairName(m.End))
+	case *link.Mismatch:
+		add("lane=%d window=%d use %s", m.Lane, m.Window-windowBase, requestName(m.Use))
+	case *link.Memory:
+		add("short of lanes: %v, storage: %v", m.Lanes, m.Storage)
 	case *link.BulkReply:
 		add("lane=%d window=%d index=%d", m.Lane, m.Window-windowBase, m.Index)
 		if n := len(m.Steps); n > 0 {
@@ -542,7 +546,7 @@ func (d *device) Do(op physical.Op, done func(physical.Result)) {
 // nature is the script as link.Heralder.
 type nature script
 
-func (w *nature) Next(_ *rand.Rand, from uint64) (uint64, bool) {
+func (w *nature) Next(_ *rand.Rand, _ int, from uint64, _ physical.Pattern) (uint64, bool) {
 	if len(w.attempts) == 0 {
 		return from, true
 	}
@@ -561,9 +565,9 @@ func (w *nature) Armed(side int, i uint32) (qnet.Time, bool) {
 	return l.since, l.armed
 }
 
-func (w *nature) Begin([2]uint32, uint64, uint64) {}
-func (w *nature) Until([2]uint32, uint64)         {}
-func (w *nature) End([2]uint32, uint64)           {}
+func (w *nature) Begin([2]uint32, int, physical.Pattern, uint64, uint64) {}
+func (w *nature) Until([2]uint32, uint64)                                {}
+func (w *nature) End([2]uint32, uint64)                                  {}
 
 func (w *nature) label() qnet.BellLabel {
 	if len(w.labels) == 0 {
@@ -574,7 +578,7 @@ func (w *nature) label() qnet.BellLabel {
 	return l
 }
 
-func (w *nature) Herald(lanes [2]uint32, cycle uint64) (qnet.BellLabel, bool) {
+func (w *nature) Herald(lanes [2]uint32, _ int, cycle uint64) (qnet.BellLabel, bool) {
 	a, b := &w.nodes[0].device.lanes[lanes[0]], &w.nodes[1].device.lanes[lanes[1]]
 	if !a.armed || !b.armed || a.sink != nil || b.sink != nil {
 		return 0, false
@@ -583,7 +587,7 @@ func (w *nature) Herald(lanes [2]uint32, cycle uint64) (qnet.BellLabel, bool) {
 	return w.label(), true
 }
 
-func (w *nature) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) int {
+func (w *nature) HeraldBulk(lanes [2]uint32, _ int, cycles []uint64, labels []qnet.BellLabel) int {
 	a, b := &w.nodes[0].device.lanes[lanes[0]], &w.nodes[1].device.lanes[lanes[1]]
 	if !a.armed || !b.armed || a.sink == nil || b.sink == nil {
 		return 0

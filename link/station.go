@@ -32,9 +32,10 @@ const (
 // Heralder is what a station needs of the emulated world: whether the qubits at
 // both ends are armed, and the success of an attempt on them.
 type Heralder interface {
-	// Next samples the cycle of the first success among the attempts from the given
-	// cycle on; ok is false when there will be none unless the link changes.
-	Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool)
+	// Next samples the cycle of the first success among the attempts that a pattern
+	// has from the given cycle on, at an operating point; ok is false when there will
+	// be none unless the link changes.
+	Next(rng *rand.Rand, point int, from uint64, p physical.Pattern) (cycle uint64, ok bool)
 	// OnChange makes f be called when the link has changed: a success sampled for
 	// the given cycle or a later one is to be sampled anew.
 	OnChange(f func(first uint64))
@@ -45,19 +46,19 @@ type Heralder interface {
 	Armed(side int, lane uint32) (from qnet.Time, ok bool)
 	// OnArm makes f be called when a lane of one side was armed.
 	OnArm(f func(side int, lane uint32))
-	// Begin tells that a lane of either side attempts from cycle first until cycle
-	// last, its next success, in place of what it attempted before.
-	Begin(lanes [2]uint32, first, last uint64)
+	// Begin tells that a lane of either side attempts in the cycles of a pattern from
+	// first until last, its next success, in place of what it attempted before.
+	Begin(lanes [2]uint32, point int, p physical.Pattern, first, last uint64)
 	// Until tells that they go on until cycle last instead.
 	Until(lanes [2]uint32, last uint64)
 	// End tells that they attempt no more from the given cycle on.
 	End(lanes [2]uint32, cycle uint64)
 	// Herald makes one attempt succeed: the armed qubits of both lanes become a
 	// pair, emitted in the given cycle, and attempt no more, or nothing happens.
-	Herald(lanes [2]uint32, cycle uint64) (qnet.BellLabel, bool)
+	Herald(lanes [2]uint32, point int, cycle uint64) (qnet.BellLabel, bool)
 	// HeraldBulk does so for attempts in the given cycles on qubits that are
 	// measured at once, fills in the labels and returns how many it did.
-	HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) int
+	HeraldBulk(lanes [2]uint32, point int, cycles []uint64, labels []qnet.BellLabel) int
 }
 
 // StationConfig describes the heralding station of one link.
@@ -69,6 +70,13 @@ type StationConfig struct {
 	Cycles physical.Cycles
 	// Delay is the travel time of light from either end.
 	Delay time.Duration
+	// AttemptLoss is the probability that either end's share of one attempt's
+	// messages is lost, as in the simulations of Dahlberg et al., where each attempt
+	// has messages of its own; 0 for none.
+	AttemptLoss float64
+	// NoRepeat makes the station announce a success once: an end that did not hear
+	// of it is told that it is void.
+	NoRepeat bool
 }
 
 // Station is the heralding station in the middle of a link. It holds the window
@@ -98,16 +106,25 @@ type Station struct {
 	nextSeq uint64
 	counts  map[RequestID]*count
 	stamp   uint64 // of the latest use of a count
-	turn    uint64 // of the request that was matched last
 	unacked int    // bulk frames that one end may leave without acknowledgement
 	gen     Gen    // scratch
+	frames  Frames
+	tried   uint64 // attempts of both ends together, so far
 }
+
+// Frames returns what the station has sent and received.
+func (s *Station) Frames() Frames { return s.frames }
+
+// Attempts returns the number of attempts that both ends have made together, those
+// under way not included.
+func (s *Station) Attempts() uint64 { return s.tried }
 
 type stationSide struct {
 	lanes  []*window // by lane; nil where there was never a window
 	open   []*window // unmatched, oldest first
 	limits map[RequestID]uint64
 	most   int // limits to hold before those that matter no more are forgotten
+	frames limiter
 }
 
 // prune forgets the limits of requests that no window is for.
@@ -128,7 +145,6 @@ func (sd *stationSide) prune() {
 type count struct {
 	pairs   uint64
 	pending uint64 // matches that may bring one more, or in bulk the rest
-	turn    uint64 // grows with each match; the least is served first, and none is owed more
 	used    uint64 // stamp
 	batch   *batch // of a request to be measured, once it was matched
 }
@@ -141,7 +157,11 @@ type window struct {
 	first, end uint64
 	dead       uint64
 	bulk       bool
+	pattern    physical.Pattern
+	point      int
 	ids        []RequestID // candidates, first choice first
+	others     []RequestID // that other attempts could serve
+	advised    RequestID   // of a Mismatch, since the last GEN
 	match      *match
 	done       bool
 	reply      Reply  // what came of it; Seq is 0 before, and for nothing
@@ -156,6 +176,7 @@ type match struct {
 	count  *count
 	first  uint64 // cycle from which it has attempted since the last success
 	cycle  uint64 // of the next success, or never
+	unsure bool   // that is none, but there is none before
 	timer  event.Timer
 	due    bool   // the timer is set
 	fire   func() // succeed as a method value, made once
@@ -169,7 +190,7 @@ func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event
 		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), nextSeq: seqBase, counts: make(map[RequestID]*count),
 		unacked: maxUnacked + int(2*cfg.Delay/bulkInterval)}
 	for i := range s.sides {
-		s.sides[i].limits, s.sides[i].most = make(map[RequestID]uint64), maxCounts
+		s.sides[i] = stationSide{limits: make(map[RequestID]uint64), most: maxCounts, frames: newLimiter(1, cfg.Cycles.Period)}
 	}
 	ep.Handle(wire.ServiceLink, (*stationReceiver)(s))
 	her.OnArm(s.armed)
@@ -224,21 +245,35 @@ func (r *stationReceiver) PeerDown(peer qnet.NodeID, _ error) {
 func (r *stationReceiver) Datagram(from qnet.NodeID, b []byte) {
 	s := (*Station)(r)
 	side := slices.Index(s.cfg.Ends[:], from)
-	t, _, err := wire.Peek(b)
-	if side < 0 || err != nil {
+	if side < 0 {
 		return
 	}
-	switch t {
-	case (*Gen)(nil).Type():
-		m := &s.gen
-		if wire.Parse(b, m) == nil && m.Link == s.cfg.Link {
-			s.onGen(side, m)
+	sd := &s.sides[side]
+	if !sd.frames.allow(s.loop.Now()) {
+		s.frames.Limited++
+		return
+	}
+	t, _, err := wire.Peek(b)
+	if err == nil {
+		switch t {
+		case (*Gen)(nil).Type():
+			m := &s.gen
+			if err = wire.Parse(b, m); err == nil && m.Link == s.cfg.Link {
+				s.frames.Received[t&0xf]++
+				s.onGen(side, m)
+			}
+		case (*BulkAck)(nil).Type():
+			var m BulkAck
+			if err = wire.Parse(b, &m); err == nil && m.Link == s.cfg.Link {
+				s.frames.Received[t&0xf]++
+				s.onBulkAck(side, &m)
+			}
+		default:
+			s.frames.Unexpected++
 		}
-	case (*BulkAck)(nil).Type():
-		var m BulkAck
-		if wire.Parse(b, &m) == nil && m.Link == s.cfg.Link {
-			s.onBulkAck(side, &m)
-		}
+	}
+	if err != nil {
+		s.frames.Malformed++
 	}
 }
 
@@ -250,8 +285,9 @@ func (s *Station) trace(name string) trace.Event {
 // one. It returns nil for a number that is over.
 func (s *Station) window(side int, m *Gen) *window {
 	sd := &s.sides[side]
-	for int(m.Lane) >= len(sd.lanes) { // the codec bounds the lane
-		sd.lanes = append(sd.lanes, nil)
+	if int(m.Lane) >= len(sd.lanes) { // the codec bounds the lane
+		sd.lanes = append(sd.lanes, make([]*window, int(m.Lane)+1-len(sd.lanes))...)
+		sd.frames.rate = newLimiter(len(sd.lanes), s.cfg.Cycles.Period).rate
 	}
 	w := sd.lanes[m.Lane]
 	switch {
@@ -265,8 +301,7 @@ func (s *Station) window(side int, m *Gen) *window {
 	default:
 		s.forget(w)
 	}
-	ids := w.ids[:0]
-	*w = window{side: side, lane: m.Lane, number: m.Window, first: m.First, bulk: m.Bulk, ids: ids,
+	*w = window{side: side, lane: m.Lane, number: m.Window, first: m.First, bulk: m.Bulk, ids: w.ids[:0], others: w.others[:0],
 		reply: Reply{Link: m.Link, Lane: m.Lane, Window: m.Window}}
 	sd.open = append(sd.open, w)
 	return w
@@ -275,6 +310,7 @@ func (s *Station) window(side int, m *Gen) *window {
 func (s *Station) onGen(side int, m *Gen) {
 	// No node opens a window far ahead, nor one that never ends.
 	if m.Count > 1<<60 || m.First > s.cfg.Cycles.From(s.loop.Now().Add(maxAhead)) {
+		s.frames.Unexpected++
 		return
 	}
 	w := s.window(side, m)
@@ -288,6 +324,7 @@ func (s *Station) onGen(side int, m *Gen) {
 	}
 	if w.done {
 		if closing || w.reply.Seq != 0 { // otherwise the frames repeat themselves
+			w.reply.Lost = s.cfg.NoRepeat
 			s.send(side, &w.reply)
 		}
 		return
@@ -295,8 +332,15 @@ func (s *Station) onGen(side int, m *Gen) {
 	if m.First+m.Count < w.end {
 		return // overtaken by a newer one
 	}
-	w.end, w.dead = m.First+m.Count, m.Dead
+	w.end, w.dead, w.pattern, w.advised = m.First+m.Count, m.Dead, m.Pattern, 0
+	if point := int(m.Point); point != w.point {
+		w.point = point
+		if w.match != nil {
+			s.unmatch(w.match)
+		}
+	}
 	w.ids = w.ids[:0]
+	w.others = append(w.others[:0], m.Others...)
 	sd := &s.sides[side]
 	for _, c := range m.Candidates {
 		w.ids = append(w.ids, c.ID)
@@ -354,39 +398,69 @@ func (s *Station) matchOne(a *window) bool {
 		return false
 	}
 	for _, b := range s.sides[1].open {
-		if a.bulk != b.bulk {
-			continue
-		}
 		fromB, ok := s.her.Armed(1, b.lane)
 		if !ok {
+			continue
+		}
+		if a.bulk != b.bulk || a.point != b.point {
+			s.advise(a, b)
 			continue
 		}
 		if id, c := s.common(a, b); c != nil {
 			s.join(a, b, id, c, max(fromA, fromB))
 			return true
 		}
+		s.advise(a, b)
 	}
 	return false
 }
 
+// advise tells the ends of two windows that have no attempts in common for which
+// request both could attempt, if there is one.
+func (s *Station) advise(a, b *window) {
+	for i := range len(a.ids) + len(a.others) {
+		id := a.wants(i)
+		c := s.counts[id]
+		if !b.lists(id) || c != nil && c.pairs+c.pending >= s.limit(id) && s.limit(id) > 0 {
+			continue
+		}
+		for _, w := range [...]*window{a, b} {
+			if w.advised == 0 && (len(w.ids) == 0 || w.ids[0] != id) {
+				w.advised = id
+				s.frames.Mismatches++
+				s.send(w.side, &Mismatch{Link: s.cfg.Link, Lane: w.lane, Window: w.number, Use: id})
+			}
+		}
+		return
+	}
+}
+
+// wants returns the i-th request that the window's end could serve.
+func (w *window) wants(i int) RequestID {
+	if i < len(w.ids) {
+		return w.ids[i]
+	}
+	return w.others[i-len(w.ids)]
+}
+
+// lists reports whether the window's end could serve a request.
+func (w *window) lists(id RequestID) bool {
+	return slices.Contains(w.ids, id) || slices.Contains(w.others, id)
+}
+
 // common returns the request that two windows are to serve, and its count: of
-// those that both have and that have not got all their pairs, the one whose turn
-// comes first, of several a's first choice. The count is nil if there is none.
-func (s *Station) common(a, b *window) (best RequestID, first *count) {
+// those that both have and that have not got all their pairs, a's first choice.
+// The count is nil if there is none.
+func (s *Station) common(a, b *window) (RequestID, *count) {
 	for _, id := range a.ids {
 		if !slices.Contains(b.ids, id) {
 			continue
 		}
-		c := s.countOf(id)
-		if c.pairs+c.pending >= s.limit(id) {
-			continue
-		}
-		c.turn = max(c.turn, s.turn)
-		if first == nil || c.turn < first.turn {
-			best, first = id, c
+		if c := s.countOf(id); c.pairs+c.pending < s.limit(id) {
+			return id, c
 		}
 	}
-	return best, first
+	return 0, nil
 }
 
 func (s *Station) countOf(id RequestID) *count {
@@ -414,8 +488,6 @@ func (s *Station) evictCounts() {
 func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 	m := &match{s: s, w: [2]*window{a, b}, id: id, count: c}
 	c.pending++
-	s.turn = c.turn
-	c.turn++
 	for i, w := range m.w {
 		w.match = m
 		sd := &s.sides[i]
@@ -440,14 +512,39 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 func (m *match) attempt(from uint64) {
 	m.first = from
 	m.draw(from)
-	m.s.her.Begin(m.lanes(), from, m.cycle)
+	m.s.her.Begin(m.lanes(), m.w[0].point, m.w[0].pattern, from, m.cycle)
 }
 
-// draw draws the next success from the given cycle on.
+// draw draws the next success from the given cycle on: one of the attempts of
+// side 0 in a cycle in which side 1 attempts too. Attempts are independent, so
+// that those of which the other half is missing can be left out one by one; it
+// looks no further than the windows reach.
 func (m *match) draw(from uint64) {
-	var ok bool
-	if m.cycle, ok = m.s.her.Next(m.s.rng, from); !ok {
-		m.cycle = never
+	s := m.s
+	end := min(m.w[0].end, m.w[1].end)
+	q := 1 - s.cfg.AttemptLoss
+	for m.unsure = false; ; from = m.cycle + 1 {
+		var ok bool
+		m.cycle, ok = s.her.Next(s.rng, m.w[0].point, from, m.w[0].pattern)
+		switch {
+		case !ok:
+			m.cycle = never
+			return
+		case q < 1 && s.rng.Float64() >= q*q:
+		case m.w[0].pattern == m.w[1].pattern || m.w[1].pattern.Has(m.cycle):
+			return
+		case m.cycle >= end:
+			m.unsure = true // of no account until the windows reach further
+			return
+		}
+	}
+}
+
+// extend goes on to draw when the windows reach further.
+func (m *match) extend() {
+	if m.unsure && m.cycle < min(m.w[0].end, m.w[1].end) {
+		m.draw(m.cycle + 1)
+		m.s.her.Until(m.lanes(), m.cycle)
 	}
 }
 
@@ -484,6 +581,7 @@ func (s *Station) heraldAt(cycle uint64) qnet.Time {
 // windows reach that far.
 func (s *Station) schedule(m *match) {
 	m.timer.Stop()
+	m.extend()
 	if m.due = m.cycle < min(m.w[0].end, m.w[1].end); m.due {
 		m.timer = s.loop.At(s.heraldAt(m.cycle), m.fire)
 	}
@@ -494,6 +592,7 @@ func (s *Station) schedule(m *match) {
 func (s *Station) unmatch(m *match) {
 	m.timer.Stop()
 	s.her.End(m.lanes(), s.current())
+	m.tally(s.current())
 	for i, w := range m.w {
 		w.match = nil
 		if m.batch != nil {
@@ -505,6 +604,13 @@ func (s *Station) unmatch(m *match) {
 	m.count.pending--
 	if m.batch != nil {
 		m.batch.remove(m)
+	}
+}
+
+// tally counts the attempts before the given cycle that were not counted yet.
+func (m *match) tally(cycle uint64) {
+	if p := m.w[0].pattern; cycle > m.first {
+		m.s.tried += p.Index(cycle) - p.Index(m.first)
 	}
 }
 
@@ -534,18 +640,20 @@ func (s *Station) forget(w *window) {
 }
 
 func (s *Station) send(side int, m wire.Message) {
+	s.frames.Sent[m.Type()&0xf]++
 	_ = s.ep.Datagram(s.cfg.Ends[side], m) // see end.send
 }
 
 // succeed is the success of a match.
 func (m *match) succeed() {
 	s := m.s
-	label, ok := s.her.Herald(m.lanes(), m.cycle)
+	label, ok := s.her.Herald(m.lanes(), m.w[0].point, m.cycle)
 	if !ok { // a node took its qubit back; its GEN is on the way
 		s.unmatch(m)
 		s.matchOpen()
 		return
 	}
+	m.tally(m.cycle + 1)
 	m.count.pairs++
 	m.count.pending--
 	seq := s.nextSeq

@@ -26,6 +26,7 @@ type worldConfig struct {
 	spec        physical.Spec
 	dephasing   float64 // of a storage qubit by an attempt
 	hazards     control.LinkConfig
+	scheduler   func() link.Scheduler
 	device      func(physical.Device) physical.Device // wraps that of each end, if given
 }
 
@@ -83,7 +84,7 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		e := &end{w: w, side: side, dev: dev, requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
 		e.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: []link.Point{{Probability: cfg.probability, Fidelity: cfg.fidelity}}}}},
+			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: []link.Point{{Probability: cfg.probability, Fidelity: cfg.fidelity}}, Scheduler: cfg.scheduler}}},
 			e.dev, w.net.Endpoint(id, nil), loop, nil)
 		e.layer.Handle(e)
 		w.ends[side] = e
@@ -171,6 +172,7 @@ type client struct {
 	measured []link.Measured
 	ended    bool
 	err      error
+	onEnd    func()
 }
 
 func (e *end) create(r link.Request) link.RequestID {
@@ -272,6 +274,9 @@ func (e *end) Ended(_ physical.LinkID, id link.RequestID, err error) {
 		e.w.t.Errorf("side %d: request %d ended twice", e.side, id)
 	}
 	c.ended, c.err = true, err
+	if c.onEnd != nil {
+		c.onEnd()
+	}
 }
 
 func (e *end) LinkChange(physical.LinkID, error) {}

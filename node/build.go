@@ -33,6 +33,14 @@ type Plan struct {
 	Scenario *scenario.Scenario
 	Topology network.Topology
 	ids      map[string]qnet.NodeID
+	points   [][]point // by link
+}
+
+// point is an operating point of a link.
+type point struct {
+	name  string
+	model herald.Model // of a schedule, at its best
+	fabric.Point
 }
 
 // NewPlan converts a scenario. It fails when its heralding models are
@@ -69,6 +77,11 @@ func NewPlan(s *scenario.Scenario) (*Plan, error) {
 		if err := m.Validate(); err != nil {
 			return nil, qnet.Errorf(qnet.ErrInvalid, "link %s: %v", k.Name, err)
 		}
+		ps, err := points(s, k)
+		if err != nil {
+			return nil, err
+		}
+		p.points = append(p.points, ps)
 		p.Topology.Links = append(p.Topology.Links, network.Link{
 			ID: LinkID(i), A: p.ids[s.Nodes[k.A].Name], B: p.ids[s.Nodes[k.B].Name],
 			Weights: meanWeights(m), PairTime: time.Duration(m.Period() / m.SuccessProbability()),
@@ -94,21 +107,72 @@ func (p *Plan) Names() map[qnet.NodeID]string {
 	return m
 }
 
-// timing returns the schedule of a link that changes with time, nil for others,
-// and whether its attempts are pipelined.
-func timing(h *scenario.Heralding) (s herald.Schedule, pipelined bool) {
+// points returns the operating points of a link.
+func points(s *scenario.Scenario, k *scenario.Link) ([]point, error) {
+	list, err := k.Heralding.Points()
+	if err != nil {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "link %s: %v", k.Name, err)
+	}
+	out := make([]point, len(list))
+	for i, at := range list {
+		h := k.Heralding
+		h.Preset = at.Preset
+		p := point{name: at.Name, model: Model(&h)}
+		if err := p.model.Validate(); err != nil {
+			return nil, qnet.Errorf(qnet.ErrInvalid, "link %s: %v", k.Name, err)
+		}
+		if p.Schedule = schedule(&h); p.Schedule == nil {
+			p.Model = p.model
+		}
+		p.DephasingA, p.DephasingB = dephasing(s, k, at.Preset)
+		out[i] = p
+	}
+	return out, nil
+}
+
+// schedule returns the schedule of a link that changes with time, nil for others.
+func schedule(h *scenario.Heralding) herald.Schedule {
 	if h.Preset == nil {
-		return nil, false
+		return nil
 	}
 	l, err := h.Preset.Link()
 	if err != nil {
-		return nil, false
+		return nil
 	}
-	return l.Schedule, l.Pipelined
+	return l.Schedule
+}
+
+// pipelined reports whether attempts of a link that measure directly are made
+// while heralds are under way.
+func pipelined(h *scenario.Heralding) bool {
+	if h.Preset == nil {
+		return false
+	}
+	l, err := h.Preset.Link()
+	return err == nil && l.Pipelined
+}
+
+// Models returns the heralding models of a link's operating points; of one that
+// changes with time, at its best. The error, of code qnet.ErrInvalid, is that of
+// Heralding.Points. What the estimator of heralding alone makes of them,
+// herald.OnlyHeralding tells.
+func Models(h *scenario.Heralding) ([]herald.Model, error) {
+	list, err := h.Points()
+	if err != nil {
+		return nil, err
+	}
+	models := make([]herald.Model, len(list))
+	for i, at := range list {
+		h := *h
+		h.Preset = at.Preset
+		models[i] = Model(&h)
+	}
+	return models, nil
 }
 
 // Model returns the heralding model of a link; of one that changes with time, at
-// its best.
+// its best, and of one that has several operating points, that of the highest
+// fidelity.
 func Model(h *scenario.Heralding) herald.Model {
 	if h.Preset != nil {
 		if l, err := h.Preset.Link(); err == nil && l.Model != nil {
@@ -161,7 +225,7 @@ func spec(s *scenario.Scenario, i int) *physical.Spec {
 			continue
 		}
 		sp.Lanes[LinkID(j)] = k.Lanes
-		a, b := dephasing(s, k)
+		a, b := dephasing(s, k, k.Heralding.Preset)
 		if k.B == i {
 			a = b
 		}
@@ -175,10 +239,9 @@ func spec(s *scenario.Scenario, i int) *physical.Spec {
 	return &sp
 }
 
-// dephasing returns the probabilities that an attempt on a link flips the phase
-// of a storage qubit at either end.
-func dephasing(s *scenario.Scenario, k *scenario.Link) (a, b float64) {
-	link := k.Heralding.Preset
+// dephasing returns the probabilities that an attempt on a link, made as a preset
+// says, flips the phase of a storage qubit at either end.
+func dephasing(s *scenario.Scenario, k *scenario.Link, link *preset.Preset) (a, b float64) {
 	if link == nil {
 		return 0, 0
 	}
@@ -213,10 +276,17 @@ func (p *Plan) FabricConfig(faults ...scenario.Fault) (fabric.Config, error) {
 	for i := range s.Links {
 		k := &s.Links[i]
 		l := fabric.LinkConfig{ID: LinkID(i), A: p.ids[s.Nodes[k.A].Name], B: p.ids[s.Nodes[k.B].Name],
-			LanesA: k.Lanes, LanesB: k.Lanes, Length: k.Length, Speed: s.FibreSpeed}
-		l.DephasingA, l.DephasingB = dephasing(s, k)
-		if l.Schedule, l.Pipelined = timing(&k.Heralding); l.Schedule == nil {
-			l.Model = Model(&k.Heralding)
+			LanesA: k.Lanes, LanesB: k.Lanes, Length: k.Length, Speed: s.FibreSpeed, Pipelined: pipelined(&k.Heralding)}
+		at, err := points(s, k)
+		if err != nil {
+			return fabric.Config{}, err
+		}
+		if len(at) == 1 {
+			l.Model, l.Schedule, l.DephasingA, l.DephasingB = at[0].Model, at[0].Schedule, at[0].DephasingA, at[0].DephasingB
+		} else {
+			for j := range at {
+				l.Points = append(l.Points, at[j].Point)
+			}
 		}
 		cfg.Links = append(cfg.Links, l)
 	}
@@ -226,6 +296,7 @@ func (p *Plan) FabricConfig(faults ...scenario.Fault) (fabric.Config, error) {
 // LinkEnds returns the link layer's configuration of a node.
 func (p *Plan) LinkEnds(node int) []link.EndConfig {
 	s := p.Scenario
+	compat := s.LinkSettings.Compat
 	var ends []link.EndConfig
 	for i := range s.Links {
 		k := &s.Links[i]
@@ -236,25 +307,77 @@ func (p *Plan) LinkEnds(node int) []link.EndConfig {
 		if k.B == node {
 			side, peer = 1, k.A
 		}
-		m := Model(&k.Heralding)
+		var at []link.Point
+		for _, x := range p.points[i] {
+			f := herald.Fidelity(x.model)
+			if compat.HeraldingOnly {
+				f = herald.Fidelity(herald.OnlyHeralding(x.model))
+			}
+			at = append(at, link.Point{Name: x.name, Probability: x.model.SuccessProbability(), Fidelity: f, Heralds: x.model.Heralds()})
+		}
 		ends = append(ends, link.EndConfig{
 			ID: LinkID(i), Name: k.Name, Side: side,
 			Peer: p.ids[s.Nodes[peer].Name], PeerName: s.Nodes[peer].Name, Station: p.ids[StationName(k)],
-			Lanes: k.Lanes, Cycles: physical.Cycles{Period: m.Period()}, Delay: s.HalfDelay(k),
-			Points:   []link.Point{{Probability: m.SuccessProbability(), Fidelity: herald.Fidelity(m), Heralds: m.Heralds()}},
-			PeerSpec: p.Topology.Nodes[peer].Spec,
+			Lanes: k.Lanes, Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k),
+			Points: at, Stride: p.stride(i), Pipelined: pipelined(&k.Heralding), Immediate: herald.IsImmediate(p.points[i][0].model),
+			PeerSpec: p.Topology.Nodes[peer].Spec, Queue: s.LinkSettings.QueueLimit,
+			Scheduler: scheduler(&s.LinkSettings, k.Heralding.Period()),
+			Compat:    link.Compat{HeraldingOnly: compat.HeraldingOnly, ExpireRequests: compat.ExpireRequest, ReferenceRetries: compat.NoRepeat},
 		})
 	}
 	return ends
+}
+
+// scheduler returns what makes the scheduler of an end of a link with the given
+// attempt period.
+func scheduler(s *scenario.LinkSettings, period float64) func() link.Scheduler {
+	switch s.Scheduler {
+	case scenario.FCFS:
+		return func() link.Scheduler { return link.FCFS{} }
+	case scenario.EDF:
+		return func() link.Scheduler { return link.EDF{} }
+	case scenario.WFQ:
+		return func() link.Scheduler { return &link.Weighted{Weights: s.Weights, Reference: s.Compat.EqualIncrement} }
+	case scenario.Slots:
+		length := max(1, uint64(math.Round(float64(s.Slot)/period)))
+		return func() link.Scheduler {
+			slots := &link.Slots{Scheduler: new(link.Fair), Period: length * uint64(len(s.Turns))}
+			for i, priority := range s.Turns {
+				begin := uint64(i) * length
+				slots.Table = append(slots.Table, link.Slot{Begin: begin, End: begin + length, Priorities: []uint8{priority}})
+			}
+			return slots
+		}
+	}
+	return func() link.Scheduler { return new(link.Fair) }
+}
+
+// stride returns the number of cycles of link i that an attempt takes whose pair
+// is kept: 1, unless attempts are pipelined. Then it resets its communication
+// qubit, emits, and waits for the herald to come back over the longer arm, which
+// the scenario gives to both ends.
+func (p *Plan) stride(i int) uint64 {
+	s := p.Scenario
+	k := &s.Links[i]
+	if !pipelined(&k.Heralding) {
+		return 1
+	}
+	reset := max(p.Topology.Nodes[k.A].Spec.Init, p.Topology.Nodes[k.B].Spec.Init)
+	took := float64(reset + 2*s.HalfDelay(k))
+	return max(1, uint64(math.Ceil(took/k.Heralding.Period()-1e-9)))
 }
 
 // StationConfig returns the configuration of the station of link i.
 func (p *Plan) StationConfig(i int) link.StationConfig {
 	s := p.Scenario
 	k := &s.Links[i]
-	return link.StationConfig{Link: LinkID(i), Name: k.Name, Seed: s.Seed,
+	cfg := link.StationConfig{Link: LinkID(i), Name: k.Name, Seed: s.Seed,
 		Ends:   [2]qnet.NodeID{p.ids[s.Nodes[k.A].Name], p.ids[s.Nodes[k.B].Name]},
-		Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k)}
+		Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k), NoRepeat: s.LinkSettings.Compat.NoRepeat}
+	if w := s.Workload; w != nil && w.Link == i && s.LinkSettings.Compat.LossPerAttempt {
+		cfg.AttemptLoss = w.LossStation
+	}
+	return cfg
 }
 
 // Distance returns the travel time of light in fibre between two nodes, along

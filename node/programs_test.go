@@ -498,7 +498,7 @@ func TestProgramEnds(t *testing.T) {
 	told := make(map[qnet.Code]int)
 	for i := range 60 {
 		h := newTheatre(t)
-		h.leave = time.Duration(i+1) * 17 * time.Microsecond
+		h.leave = time.Duration(i+1) * 67 * time.Microsecond
 		told[qnet.CodeOf(h.talk(7, true, false).last)]++
 	}
 	t.Log(told)

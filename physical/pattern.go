@@ -15,6 +15,9 @@ type Pattern struct {
 	Pause  uint64
 }
 
+// IsZero reports whether p is the zero value.
+func (p Pattern) IsZero() bool { return p.First|p.Stride|p.Every|p.Pause == 0 }
+
 // stride returns the cycles from one attempt to the next.
 func (p Pattern) stride() uint64 { return max(1, p.Stride) }
 
@@ -28,7 +31,11 @@ func (p Pattern) block() (cycles, attempts uint64) {
 		return 0, 0
 	}
 	s := p.stride()
-	return ceil(p.Every+p.Pause, s), ceil(p.Every, s) / s
+	whole := p.Every + p.Pause
+	if whole < p.Every {
+		whole = math.MaxUint64 // one block for all cycles there are
+	}
+	return ceil(whole, s), ceil(p.Every, s) / s
 }
 
 // ceil rounds n up to a multiple of step; what does not fit is the last multiple
@@ -66,6 +73,17 @@ func (p Pattern) Index(cycle uint64) uint64 {
 		return ceil(d, s) / s
 	}
 	return d/b*n + min(n, ceil(d%b, s)/s)
+}
+
+// Resumed returns the last cycle, a given one or one before, in which attempts
+// begin again after a pause; ok is false when there is none.
+func (p Pattern) Resumed(cycle uint64) (begin uint64, ok bool) {
+	o := p.origin()
+	b, _ := p.block()
+	if b == 0 || p.Pause == 0 || cycle < o || cycle-o < b {
+		return 0, false
+	}
+	return cycle - (cycle-o)%b, true
 }
 
 // At returns the cycle of the attempt before which there are n others; ok is

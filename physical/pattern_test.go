@@ -26,6 +26,15 @@ func attempts(p physical.Pattern, upTo uint64) (cycles []uint64) {
 	return cycles
 }
 
+// blockOf returns the cycles from one block of a pattern to the next.
+func blockOf(p physical.Pattern) uint64 {
+	n := p.Every + p.Pause
+	for n%max(p.Stride, 1) != 0 {
+		n++
+	}
+	return n
+}
+
 func TestPatternIsTheListOfItsAttempts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	list := []physical.Pattern{{}, {First: 390, Stride: 15, Every: 345, Pause: 31}, {First: 7, Stride: 1, Every: 345, Pause: 31}}
@@ -47,6 +56,23 @@ func TestPatternIsTheListOfItsAttempts(t *testing.T) {
 					t.Fatalf("%+v: attempt %d is in cycle %d, %v, want %d", p, n, at, ok, c)
 				}
 				n++
+			}
+		}
+	}
+	for _, p := range list {
+		// Attempts resume where one follows a pause.
+		last, ok := uint64(0), false
+		all := attempts(p, 1000)
+		next := 0
+		for c := range uint64(1000) {
+			if next < len(all) && all[next] == c {
+				if next > 0 && p.Pause > 0 && p.Every > 0 && (c-all[0])%blockOf(p) == 0 {
+					last, ok = c, true
+				}
+				next++
+			}
+			if got, is := p.Resumed(c); is != ok || is && got != last {
+				t.Fatalf("%+v until cycle %d: resumed in %d, %v, want %d, %v", p, c, got, is, last, ok)
 			}
 		}
 	}

@@ -67,6 +67,12 @@ const (
 	// OpPrepare takes the communication qubit of Link and Lane as OpArm does, but
 	// for the node itself: it initialises it to |0⟩.
 	OpPrepare
+	// OpRefresh has storage qubit A, which was allocated and not used since,
+	// initialised anew whenever attempts on Link resume after a pause of Pattern,
+	// until another operation begins to use it: spins lose their polarisation. It
+	// takes no time. That a pause is long enough for the initialisation, and that
+	// the communication qubits are idle in it, is for those to see who attempt.
+	OpRefresh
 )
 
 // Gate is a unitary of one or two qubits.
@@ -116,8 +122,11 @@ type Op struct {
 	A, B  Qubit      // operands
 	Angle float64    // radians, for the rotations
 	Basis qnet.Basis // OpMeasure
-	Link  LinkID     // OpArm, OpPrepare
+	Link  LinkID     // OpArm, OpPrepare, OpRefresh
 	Lane  uint32     // OpArm, OpPrepare
+	// Pattern is that of OpRefresh, not to be changed before the result; nil stands
+	// for one without pauses, which ends what an OpRefresh before has begun.
+	Pattern *Pattern
 }
 
 // Result answers an operation.
@@ -204,7 +213,8 @@ type Spec struct {
 	// lanes flips the phase of a storage qubit, from 0 to below ½: N attempts
 	// leave the fraction (1−2p)^N of a stored coherence, so that a qubit is to be
 	// discarded after ln c / ln(1−2p) attempts if it must keep the fraction c.
-	// Links that are not in it have none.
+	// Of a link with several operating points it is that of the point with the
+	// highest fidelity. Links that are not in it have none.
 	AttemptDephasing map[LinkID]float64
 }
 

@@ -30,6 +30,7 @@ const (
 	ErrQubitLost  Code = 0x17 // a qubit was lost on the way; it can not be sent again
 	ErrRestarted  Code = 0x18 // the other side lost its state in a restart
 	ErrPeerClosed Code = 0x19 // the peer ended the socket or session
+	ErrNoAnswer   Code = 0x1a // a peer did not answer in time
 
 	// Ask for something else.
 
@@ -64,6 +65,7 @@ var codeText = map[Code]string{
 	ErrQubitLost:   "qubit lost",
 	ErrRestarted:   "restarted",
 	ErrPeerClosed:  "closed by peer",
+	ErrNoAnswer:    "no answer",
 	ErrUnsupported: "not supported",
 	ErrFidelity:    "fidelity out of reach",
 	ErrNoRoute:     "no route",

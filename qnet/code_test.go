@@ -35,6 +35,7 @@ var codes = []struct {
 	{"ErrQubitLost", qnet.ErrQubitLost, 0x17, "qubit lost"},
 	{"ErrRestarted", qnet.ErrRestarted, 0x18, "restarted"},
 	{"ErrPeerClosed", qnet.ErrPeerClosed, 0x19, "closed by peer"},
+	{"ErrNoAnswer", qnet.ErrNoAnswer, 0x1a, "no answer"},
 	{"ErrUnsupported", qnet.ErrUnsupported, 0x20, "not supported"},
 	{"ErrFidelity", qnet.ErrFidelity, 0x21, "fidelity out of reach"},
 	{"ErrNoRoute", qnet.ErrNoRoute, 0x22, "no route"},

@@ -100,6 +100,10 @@ func (s *Scenario) check(report reporter) {
 		}
 		s.checkLength(l, key+".length", report)
 	}
+	s.LinkSettings.check(report)
+	if s.Workload != nil {
+		s.Workload.check(len(s.Links), report)
+	}
 }
 
 // checkDuplicates reports nodes whose name an earlier one has.
@@ -166,8 +170,31 @@ func (h *Hardware) check(path string, report reporter) {
 	checkRange(h.ReadoutError, 0, maxReadout, path+".readout_error", report)
 }
 
+// checkAlphas reports what is wrong with operating points; key is that of their
+// list.
+func checkAlphas(alphas []float64, key string, report reporter) {
+	if n := len(alphas); n < 1 || n > MaxAlphas {
+		report(key, "%d bright-state populations: must be from 1 to %d", n, MaxAlphas)
+		return
+	}
+	for i, a := range alphas {
+		switch {
+		case !(a > 0 && a <= 0.5):
+			report(toml.Element(key, i), "must be above 0 and at most 0.5")
+		case i > 0 && a <= alphas[i-1]:
+			report(toml.Element(key, i), "must be above the one before it, %g", alphas[i-1])
+		}
+	}
+}
+
 // check reports what is wrong with h; path is the key of its section.
 func (h *Heralding) check(path string, report reporter) {
+	if h.Alphas != nil {
+		checkAlphas(h.Alphas, path+".alphas", report)
+		if _, err := h.Points(); err != nil {
+			report(path+".alphas", "%v", err)
+		}
+	}
 	if h.Preset != nil {
 		return // it is valid
 	}

@@ -35,7 +35,18 @@ func Parse(name string, data []byte) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := parser{doc: doc, file: name}
+	return ParseDocument(doc, nil)
+}
+
+// ParseDocument parses a scenario that has been read as TOML, and perhaps been
+// changed. Presets are those of the library, which many scenarios may share, or,
+// if it is nil, of one that is opened when needed. Errors are those of Parse.
+func ParseDocument(doc *toml.Document, presets *preset.Library) (*Scenario, error) {
+	p := parser{doc: doc, file: doc.File(), presets: presets}
+	read := 0 // files before
+	if presets != nil {
+		read = len(presets.Read())
+	}
 	s := p.scenario()
 	if doc.OK() { // only then do the values mean anything
 		for i, h := range p.hardware {
@@ -52,7 +63,7 @@ func Parse(name string, data []byte) (*Scenario, error) {
 		return nil, err
 	}
 	if p.presets != nil {
-		s.Files = beside(name, p.presets.Read())
+		s.Files = beside(p.file, p.presets.Read()[read:])
 	}
 	return s, nil
 }
@@ -129,6 +140,8 @@ func (p *parser) scenario() *Scenario {
 	if len(nodes) <= MaxNodes {
 		s.checkDuplicates(p.doc.Problem) // beside links that refer to a name which one of them lost
 	}
+	s.LinkSettings = p.linkSettings(root.Sub("link"))
+	s.Workload = p.workload(root.Sub("workload"), root.Sub("report"), s.Links)
 	root.Done()
 	return s
 }
@@ -181,6 +194,7 @@ func (p *parser) hardwareSections(t *toml.Table) map[string]*Hardware {
 			if h.Preset = p.preset(t); h.Preset != nil {
 				sections[h.Name] = h
 			}
+			t.Done()
 			continue
 		}
 		switch memory := t.Text("memory", "dephasing"); memory {
@@ -224,9 +238,18 @@ func (p *parser) heraldingSections(t *toml.Table) map[string]*Heralding {
 func (p *parser) readHeralding(name string, t *toml.Table) *Heralding {
 	h := &Heralding{Name: name}
 	if t.Has("preset") {
-		if published := p.preset(t); published != nil {
-			if err := h.use(published); err != nil {
-				p.doc.Problem(t.Key("preset"), "%v", err)
+		published := p.preset(t)
+		p.alphas(t, h)
+		t.Done()
+		if published == nil {
+			return h
+		}
+		if err := h.use(published); err != nil {
+			p.doc.Problem(t.Key("preset"), "%v", err)
+		} else if h.Alphas != nil {
+			if err := h.best(); err != nil {
+				p.doc.Problem(t.Key("alphas"), "%v", err)
+				h.Alphas = nil
 			}
 		}
 		return h
@@ -252,6 +275,46 @@ func (p *parser) readHeralding(name string, t *toml.Table) *Heralding {
 	p.heralding = append(p.heralding, h)
 	p.heraldingPaths = append(p.heraldingPaths, t.Path())
 	return h
+}
+
+// alphas reads the operating points of a link with a preset. They are nil after
+// anything wrong, which has been reported.
+func (p *parser) alphas(t *toml.Table, h *Heralding) {
+	list, ok := t.Get("alphas").([]any)
+	key := t.Key("alphas")
+	if !ok {
+		if t.Has("alphas") {
+			p.doc.Problem(key, "want a list of bright-state populations, as in [0.05, 0.1, 0.3]")
+		}
+		return
+	}
+	if set := t.Sub("set"); set != nil && (set.Has("alpha") || set.Has("alpha_a") || set.Has("alpha_b")) {
+		p.doc.Problem(key, "set gives alpha too: want one of the two")
+		return
+	}
+	problem := false
+	alphas := make([]float64, 0, len(list)) // not nil, also when there are none
+	for i, v := range list {
+		switch v := v.(type) {
+		case float64:
+			alphas = append(alphas, v)
+		case int64:
+			alphas = append(alphas, float64(v))
+		default:
+			p.doc.Problem(toml.Element(key, i), "want a bright-state population, not %s", toml.Kind(v))
+			problem = true
+		}
+	}
+	if problem {
+		return
+	}
+	checkAlphas(alphas, key, func(key, format string, args ...any) {
+		p.doc.Problem(key, format, args...)
+		problem = true
+	})
+	if !problem {
+		h.Alphas = alphas
+	}
 }
 
 func (p *parser) node(t *toml.Table, hardware map[string]*Hardware) Node {
@@ -339,9 +402,13 @@ func (p *parser) length(t *toml.Table, l *Link) {
 		}
 		h = other
 	}
-	name := l.Heralding.Name
+	name, alphas := l.Heralding.Name, l.Heralding.Alphas
 	var err error
-	if l.Heralding, l.Length, err = FromPreset(h); err != nil {
+	if l.Heralding, l.Length, err = FromPreset(h); err == nil && alphas != nil {
+		l.Heralding.Alphas = alphas
+		err = l.Heralding.best()
+	}
+	if err != nil {
 		p.doc.Problem(t.Key("heralding"), "%v", err)
 	}
 	l.Heralding.Name = name
@@ -357,7 +424,6 @@ func (p *parser) preset(t *toml.Table) *preset.Preset {
 			settings = append(settings, fmt.Sprintf("%s=%v", key, set.Get(key)))
 		}
 	}
-	t.Done()
 	if p.presets == nil {
 		var err error
 		if p.presets, err = preset.Open(); err != nil {

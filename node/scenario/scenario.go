@@ -46,6 +46,7 @@
 //	[heralding.nv]
 //	preset = "nv-lab"
 //	set = { alpha = 0.2 }
+//	alphas = [0.05, 0.1, 0.3]      # in place of alpha: operating points of a single-click link, ascending
 //
 //	[[nodes]]
 //	name = "alice"
@@ -64,6 +65,57 @@
 //	lanes = 1                      # communication qubits at each end; 1 unless given
 //	heralding = "photons"          # or the keys of such a section in { }
 //
+// How link layers work, the same for every link; all of it may be left out:
+//
+//	[link]
+//	scheduler = "strict"           # highest priority first, fair within (default);
+//	                               # "fcfs", "wfq", "edf" (earliest deadline) or "slots"
+//	weights = [1, 10, 0]           # of wfq, by priority from 0 on; 0: served before all others
+//	slot = "10 ms"                 # of slots: how long each is,
+//	turns = [1, 0]                 # and the priority that each serves, over and over
+//	queue_limit = 256              # requests that both ends hold at most; 4096 unless given
+//	test_rounds = 0.01             # share of pairs measured to learn the fidelity; 0 unless given
+//
+//	[link.compat]                  # as in the simulations of Dahlberg et al. (arXiv:1903.09778):
+//	estimator = "heralding-only"   # ignores storage, gates and read-out; or "honest" (default)
+//	scheduler = "reference"        # wfq counts further pairs without weight; or "repaired" (default)
+//	expire = "request"             # a lost herald voids its whole request; or "gap" (default)
+//	retransmit = "reference"       # fewer frames are sent again; or "repaired" (default)
+//	loss = "per-attempt"           # loss acts on each attempt too; or "frames" (default)
+//
+// Random requests on one link, for "qnoded sim":
+//
+//	[workload]
+//	link = "alice-bob"             # the only one unless given
+//	load = 0.7                     # pairs asked for over what the hardware can serve, of all types
+//	horizon = "2130 s"             # of a run, warm-up included; 1000 s unless given
+//	warmup = "30 s"                # before figures are taken; none unless given
+//	seeds = 30                     # runs, their seeds counted from network.seed; 1 unless given
+//	origin = "both"                # where requests come from: "A" (the end that the link names
+//	                               # first), "B", "both" (default) or A's share as a number
+//	loss = 1e-4                    # of frames, or { link = 1e-4, station = 0 }; none unless given
+//	consume = "at-once"            # kept pairs are freed at once (default), or "held 10 ms"
+//	arrivals = "per-cycle"         # at cycles of attempts (default), or "poisson"
+//	deadline = "none"              # of a request, from when it is made; none unless given
+//	report_every = "1 s"           # window in which throughput is counted; 1 s unless given
+//	fidelity_samples = 0.1         # share of kept pairs shown to the oracle; all unless given
+//
+//	[[workload.type]]              # a type of request, as many as there are
+//	name = "NL"                    # A-Z, a-z, 0-9 and '-'
+//	type = "keep"                  # or "measure" or "prepare"
+//	share = 1                      # of the load, relative to the other types; 1 unless given
+//	pairs = "1..3"                 # k uniform, then made with probability ∝ 1/k; or a number; 1 unless given
+//	min_fidelity = 0.8             # or "highest": the highest that is granted; none unless given
+//	priority = 2                   # 0 to 7, larger is served earlier; 0 unless given
+//	atomic = false                 # served to the end once begun; false unless given
+//	store = true                   # kept in storage qubits; false unless given
+//	consecutive = false            # all pairs alive together; false unless given
+//	deadline = "10 s"              # the workload's unless given
+//
+//	[report]
+//	figures = ["throughput", "latency"] # groups that are printed; all unless given: requests, throughput,
+//	                               # latency, scaled-latency, fidelity, queue, fairness, errors, frames
+//
 // Quantities are strings with a unit. An unknown key, a missing or wrong unit
 // and a value out of range are errors that name file, line, column and key.
 //
@@ -72,9 +124,11 @@
 package scenario
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
+	"qstack/physical/herald"
 	"qstack/physical/preset"
 	"qstack/qnet"
 )
@@ -88,6 +142,7 @@ const (
 	MaxLinks   = 1_000_000
 	MaxLanes   = 4096  // communication qubits of one end of a link
 	MaxStorage = 65536 // storage qubits of a node
+	MaxAlphas  = 100   // operating points of a link
 )
 
 // Scenario describes a network.
@@ -99,6 +154,9 @@ type Scenario struct {
 	FibreSpeed float64 // metres per second
 	Nodes      []Node
 	Links      []Link // a link's identity is its position, counted from 1
+	// LinkSettings are those of the link layers of all links.
+	LinkSettings LinkSettings
+	Workload     *Workload // nil: none
 	// Files are the files of presets that the scenario's file refers to, by their
 	// paths relative to it. It needs them wherever it is read.
 	Files []preset.File
@@ -160,7 +218,11 @@ const (
 type Heralding struct {
 	Name string // of its section, empty when it stands in the link itself
 	// Preset is published hardware; nil for what the other fields say.
-	Preset      *preset.Preset
+	Preset *preset.Preset
+	// Alphas are the bright-state populations of a link that has several operating
+	// points, ascending; then Preset is that of the point with the highest fidelity.
+	// Nil for the one point that the preset describes. See Points.
+	Alphas      []float64
 	Model       Model   // with a preset, that of its link
 	AttemptRate float64 // per second
 
@@ -185,6 +247,55 @@ func (h *Heralding) Period() float64 {
 		}
 	}
 	return 1e9 / h.AttemptRate
+}
+
+// Point is an operating point of a link: what its attempts are made with.
+type Point struct {
+	Name   string         // such as "alpha=0.1"; empty for the only one
+	Preset *preset.Preset // nil for what the other fields of the heralding say
+}
+
+// Points returns the operating points, in the order of Alphas. The error, of code
+// qnet.ErrInvalid, is that of a preset that none of them can be made of.
+func (h *Heralding) Points() ([]Point, error) {
+	if len(h.Alphas) == 0 {
+		return []Point{{Preset: h.Preset}}, nil
+	}
+	if h.Preset == nil || h.Preset.Model == nil || h.Preset.Model.Operating != operating {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "a model %s has no bright-state population: want the preset of a single-click link", h.Model)
+	}
+	points := make([]Point, len(h.Alphas))
+	for i, alpha := range h.Alphas {
+		name := operating + "=" + strconv.FormatFloat(alpha, 'g', -1, 64)
+		p, err := h.Preset.With(name)
+		if err != nil {
+			return nil, err
+		}
+		points[i] = Point{name, p}
+	}
+	return points, nil
+}
+
+// operating is the parameter of which Alphas are values.
+const operating = "alpha"
+
+// best makes Preset that of the operating point with the highest fidelity.
+func (h *Heralding) best() error {
+	points, err := h.Points()
+	if err != nil {
+		return err
+	}
+	most := -1.0
+	for _, p := range points {
+		l, err := p.Preset.Link()
+		if err != nil {
+			return err
+		}
+		if f := herald.Fidelity(l.Model); f > most {
+			most, h.Preset = f, p.Preset
+		}
+	}
+	return nil
 }
 
 // use makes the heralding that of a preset. It returns what is wrong with that.

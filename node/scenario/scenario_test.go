@@ -140,7 +140,7 @@ func TestErrors(t *testing.T) {
 		{"lanes = 4", "\"la nes\" = 4", `f.toml:46:1: links[0]."la nes": unknown key; the keys here are nodes, name, lanes, heralding, length`},
 		{"fidelity = 0.25", "fidelity = 0.25, efficiency = 1", `f.toml:56:90: links[1].heralding.efficiency: unknown key; the keys here are model, attempt_rate, probability, fidelity`},
 		{"t2 = \"1500 ms\"", "t3 = \"1500 ms\"", `f.toml:12:1: hardware.ion.t3: unknown key; the keys here are memory, t1, t2, init, gate1, gate2, readout, gate2_depolarising, readout_error`},
-		{"[network]", "[netwrok]", "f.toml:1:1: network: missing: want a table [network] with a name\nf.toml:3:2: netwrok: unknown key; the keys here are version, network, hardware, heralding, nodes, links"},
+		{"[network]", "[netwrok]", "f.toml:1:1: network: missing: want a table [network] with a name\nf.toml:3:2: netwrok: unknown key; the keys here are version, network, hardware, heralding, nodes, links, link, workload, report"},
 		{"name = \"demo\"", "", `f.toml:3:2: network.name: missing: want a name, as in name = "demo"`},
 		{"name = \"demo\"", `name = "De mo"`, `f.toml:4:8: network.name: "De mo": must be 1 to 32 of a-z, 0-9 and '-', and not start with '-'`},
 		{"lab.example", ".lab", `f.toml:5:9: network.realm: ".lab": must be 1 to 64 of a-z, 0-9, '-' and '.', and not start with '-' or '.'`},
@@ -346,7 +346,7 @@ func TestScenarios(t *testing.T) {
 		t.Errorf("ions3: %+v is not what Stephenson et al. published", h)
 	}
 	for i, l := range chain.Links {
-		if l.A != i || l.B != i+1 || l.Heralding != ions.Links[0].Heralding || l.Length != 2 || l.Lanes != 1 {
+		if l.A != i || l.B != i+1 || !reflect.DeepEqual(l.Heralding, ions.Links[0].Heralding) || l.Length != 2 || l.Lanes != 1 {
 			t.Errorf("chain10: link %d is %+v", i, l)
 		}
 	}
@@ -429,6 +429,7 @@ func TestFault(t *testing.T) {
 // FuzzParse: no input makes Parse panic, and what it accepts is valid.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(valid))
+	f.Add([]byte(workload))
 	f.Add([]byte(""))
 	f.Add([]byte("version = 1\n[[nodes]]\n[[nodes.x]]\n[nodes.x.y]\nz = [{a = 1}, 2]\n"))
 	f.Add([]byte("version = 1\nlinks = [[{}]]\nnodes = {}\nhardware = [1]\nheralding.x = 1979-05-27\n"))

@@ -3,38 +3,60 @@ package fabric
 import (
 	"math"
 
+	"qstack/physical"
 	"qstack/physical/state"
 	"qstack/qnet"
 )
 
 // Attempts on a link dephase what the node stores: each flips the phase of every
-// storage qubit of an end with that end's probability, so that N attempts leave
-// (1−2p)^N of its coherence. An end counts its attempts, a storage qubit
-// remembers the count of its last touch, and what was attempted since acts on it
-// before it is touched again; a phase flip commutes with the decay meanwhile. An
-// attempt counts from the instant that its photons are at the station, and so for
-// the qubits that are stored at that instant: |0⟩, as a qubit is prepared, does
-// not feel those of before.
+// storage qubit of an end with the probability that this end has at the operating
+// point of the attempt, so that N attempts leave (1−2p)^N of its coherence. An end
+// counts its attempts at each point, a storage qubit remembers the counts of its
+// last touch, and what was attempted since acts on it before it is touched again;
+// a phase flip commutes with the decay meanwhile. An attempt counts from the
+// instant that its photons are at the station, and so for the qubits that are
+// stored at that instant: |0⟩, as a qubit is prepared, does not feel those of
+// before.
 
-// Begin makes a lane of either side attempt from cycle first until cycle last,
-// which is to be the next that succeeds, in place of what it attempted before.
-func (l *Link) Begin(lanes [2]uint32, first, last uint64) {
+// flips counts the attempts of an end at an operating point.
+type flips struct {
+	end      *end
+	keep     float64 // logarithm of the coherence that an attempt leaves to storage qubits
+	attempts uint64  // those that have acted on them, without those of active lanes
+	active   []*slot // lanes that attempt
+}
+
+// Begin makes a lane of either side attempt at an operating point, in the cycles
+// of a pattern from first until last, which is to be the next that succeeds, in
+// place of what it attempted before.
+func (l *Link) Begin(lanes [2]uint32, point int, p physical.Pattern, first, last uint64) {
+	if l.point(point) == nil {
+		return
+	}
 	for side := range l.ends {
 		e := &l.ends[side]
-		if e.keep == 0 {
+		if e.flips == nil {
 			continue
 		}
 		s := l.armed(side, lanes[side])
 		if s == nil {
 			continue
 		}
-		if s.attempting {
-			e.attempts += s.before(s.last + 1)
-		} else {
-			s.attempting = true
-			e.active = append(e.active, s)
+		f := &e.flips[point]
+		switch {
+		case s.flips == f:
+			f.attempts += s.before(s.last + 1)
+		case s.flips != nil:
+			s.stop(s.last + 1)
 		}
-		s.first, s.last = first, last
+		if f.keep == 0 {
+			continue
+		}
+		if s.flips == nil {
+			s.flips = f
+			f.active = append(f.active, s)
+		}
+		s.pattern, s.first, s.last = p, first, last
 	}
 }
 
@@ -52,23 +74,24 @@ func (l *Link) Until(lanes [2]uint32, last uint64) {
 func (l *Link) End(lanes [2]uint32, cycle uint64) {
 	for side := range l.ends {
 		if e := &l.ends[side]; int64(lanes[side]) < int64(len(e.slots)) {
-			e.stop(&e.slots[lanes[side]], cycle)
+			e.slots[lanes[side]].stop(cycle)
 		}
 	}
 }
 
 // stop ends the attempts of a lane before the given cycle.
-func (e *end) stop(s *slot, cycle uint64) {
-	if !s.attempting {
+func (s *slot) stop(cycle uint64) {
+	f := s.flips
+	if f == nil {
 		return
 	}
-	e.attempts += s.before(cycle)
-	s.attempting = false
-	for i, o := range e.active {
+	f.attempts += s.before(cycle)
+	s.flips = nil
+	for i, o := range f.active {
 		if o == s {
-			last := len(e.active) - 1
-			e.active[i] = e.active[last]
-			e.active = e.active[:last]
+			last := len(f.active) - 1
+			f.active[i] = f.active[last]
+			f.active = f.active[:last]
 			return
 		}
 	}
@@ -77,30 +100,34 @@ func (e *end) stop(s *slot, cycle uint64) {
 // pause has the lane make no attempts that would emit from one instant to
 // another.
 func (s *slot) pause(from, to qnet.Time) {
-	e := s.end
 	s.ready = max(s.ready, to)
-	if !s.attempting {
+	if s.flips == nil {
 		return
 	}
-	cycles := &e.link.cycles
-	e.attempts += s.before(cycles.From(from))
+	cycles := &s.end.link.cycles
+	s.flips.attempts += s.before(cycles.From(from))
 	s.first = max(s.first, cycles.From(to))
 }
 
 // before returns the number of attempts before the given cycle.
 func (s *slot) before(cycle uint64) uint64 {
-	if cycle = min(cycle, s.last+1); cycle > s.first {
+	cycle = min(cycle, s.last+1)
+	switch {
+	case cycle <= s.first:
+		return 0
+	case s.pattern.IsZero():
 		return cycle - s.first
 	}
-	return 0
+	return s.pattern.Index(cycle) - s.pattern.Index(s.first)
 }
 
-// made returns the number of attempts of an end until t.
-func (e *end) made(t qnet.Time) uint64 {
-	n := e.attempts
-	if len(e.active) > 0 {
-		next := e.link.cycles.From(t.Add(-e.link.half) + 1)
-		for _, s := range e.active {
+// made returns the number of attempts until t.
+func (f *flips) made(t qnet.Time) uint64 {
+	n := f.attempts
+	if len(f.active) > 0 {
+		l := f.end.link
+		next := l.cycles.From(t.Add(-l.half) + 1)
+		for _, s := range f.active {
 			n += s.before(next)
 		}
 	}
@@ -111,10 +138,10 @@ func (e *end) made(t qnet.Time) uint64 {
 // coherence that the storage qubit had at its last touch.
 func (s *slot) coherence(t qnet.Time) (log float64) {
 	for i, mark := range s.marks {
-		e := s.dev.dephasing[i]
+		f := s.dev.dephasing[i]
 		// Attempts that were expected and then withdrawn may have counted.
-		if n := int64(e.made(t) - mark); n > 0 {
-			log += float64(n) * e.keep
+		if n := int64(f.made(t) - mark); n > 0 {
+			log += float64(n) * f.keep
 		}
 	}
 	return log
@@ -128,8 +155,11 @@ func (s *slot) mark(t qnet.Time) {
 }
 
 // settle makes the attempts until t act on the qubit, which is about to be
-// touched.
+// touched, and initialises it anew before that if it was to be.
 func (f *Fabric) settle(s *slot, t qnet.Time) {
+	if s.refresh != nil {
+		f.reinitialise(s, t)
+	}
 	log := s.coherence(t)
 	if log == 0 {
 		return

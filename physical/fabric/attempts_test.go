@@ -42,14 +42,14 @@ func TestBeginAgain(t *testing.T) {
 		}
 	}
 	lanes := [2]uint32{}
-	k.Begin(lanes, start, start+9)
+	k.Begin(lanes, 0, physical.Pattern{}, start, start+9)
 	made(4, 4)
 	made(15, 10)
-	k.Begin(lanes, start+15, start+24) // after a pause
+	k.Begin(lanes, 0, physical.Pattern{}, start+15, start+24) // after a pause
 	made(15, 10)
 	made(18, 13)
 	made(25, 20)
-	k.Begin(lanes, start+25, start+29) // right away
+	k.Begin(lanes, 0, physical.Pattern{}, start+25, start+29) // right away
 	k.Until(lanes, start+34)
 	made(30, 25)
 	made(50, 30)
@@ -57,10 +57,10 @@ func TestBeginAgain(t *testing.T) {
 	for side, node := range nodes {
 		l.must(node, physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: stored[side]})
 	}
-	k.Begin(lanes, start+100, start+102)
+	k.Begin(lanes, 0, physical.Pattern{}, start+100, start+102)
 	made(100, 30)
 	made(120, 33)
-	k.Begin(lanes, start+130, start+1000)
+	k.Begin(lanes, 0, physical.Pattern{}, start+130, start+1000)
 	made(140, 43)
 	k.End(lanes, start+140)
 	made(200, 43)

@@ -80,8 +80,8 @@ func (r *rig) swap() {
 		fromB, _ := k.Armed(1, 0)
 		c := k.CycleAt(max(fromA, fromB))
 		_ = r.loop.RunUntil(k.CycleInstant(c).Add(k.HalfDelay()))
-		k.Begin(r.lanes, c, c)
-		if _, ok := k.Herald(r.lanes, c); !ok {
+		k.Begin(r.lanes, 0, physical.Pattern{}, c, c)
+		if _, ok := k.Herald(r.lanes, 0, c); !ok {
 			r.t.Fatal("no herald")
 		}
 	}
@@ -100,9 +100,9 @@ func (r *rig) store() {
 	k := r.Link(1)
 	from, _ := k.Armed(0, 0)
 	c := k.CycleAt(max(from, r.loop.Now()))
-	k.Begin(r.lanes, c, c+100)
+	k.Begin(r.lanes, 0, physical.Pattern{}, c, c+100)
 	_ = r.loop.RunUntil(k.CycleInstant(c + 100).Add(k.HalfDelay()))
-	if _, ok := k.Herald(r.lanes, c+100); !ok {
+	if _, ok := k.Herald(r.lanes, 0, c+100); !ok {
 		r.t.Fatal("no herald")
 	}
 	for range 2 {
@@ -221,7 +221,7 @@ func (r *bulkRig) batch() {
 	if err := r.loop.RunUntil(r.k.CycleInstant(r.next)); err != nil {
 		r.t.Fatal(err)
 	}
-	if n := r.k.HeraldBulk([2]uint32{}, r.cycles, r.labels); n != len(r.cycles) {
+	if n := r.k.HeraldBulk([2]uint32{}, 0, r.cycles, r.labels); n != len(r.cycles) {
 		r.t.Fatalf("%d pairs of %d", n, len(r.cycles))
 	}
 }

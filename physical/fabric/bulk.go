@@ -171,8 +171,8 @@ func outcomes(rho []complex128, bases [2]qnet.Basis, noise [2]*physical.QubitNoi
 	return p
 }
 
-// HeraldBulk heralds one pair in each of the given cycles, which ascend, on a
-// lane of either side that measure directly: it draws what the station announces
+// HeraldBulk heralds one pair in each of the given cycles, which ascend, at an
+// operating point on a lane of either side that measure directly: it draws what the station announces
 // into labels, which must be as long as cycles, both ends' bases and outcomes,
 // and hands these to the devices' sinks when they are ready. It returns the
 // number of cycles done, which is less than given when a lane is not armed for
@@ -180,7 +180,11 @@ func outcomes(rho []complex128, bases [2]qnet.Basis, noise [2]*physical.QubitNoi
 // succeed. After each pair a qubit is busy until it has been measured (in the
 // slowest of its bases) and initialised anew, see Armed, unless the link is
 // Continuous. What a lane attempts meanwhile is for Begin to say.
-func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLabel) (n int) {
+func (l *Link) HeraldBulk(lanes [2]uint32, point int, cycles []uint64, labels []qnet.BellLabel) (n int) {
+	at := l.point(point)
+	if at == nil {
+		return 0
+	}
 	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
 	if a == nil || b == nil || a.status != statusBulk || b.status != statusBulk || len(cycles) == 0 || len(labels) < len(cycles) {
 		return 0
@@ -194,7 +198,7 @@ func (l *Link) HeraldBulk(lanes [2]uint32, cycles []uint64, labels []qnet.BellLa
 	cycles = cycles[:l.usable(cycles, max(a.ready, b.ready), max(againA, againB))]
 	outA, outB := l.f.newBatch(a, cycles), l.f.newBatch(b, cycles)
 	for n < len(cycles) {
-		e, last := l.era(cycles[n])
+		e, last := at.era(cycles[n])
 		if e == nil {
 			break
 		}

@@ -66,7 +66,7 @@ func (l *lab) bulk(link physical.LinkID, n int) (cycles []uint64, labels []qnet.
 		fromB, _ := k.Armed(1, 0)
 		cycles[i] = k.CycleAt(max(fromA, fromB))
 		l.until(k.CycleInstant(cycles[i]).Add(k.HalfDelay()))
-		if k.HeraldBulk([2]uint32{}, cycles[i:i+1], labels[i:i+1]) != 1 {
+		if k.HeraldBulk([2]uint32{}, 0, cycles[i:i+1], labels[i:i+1]) != 1 {
 			l.t.Fatalf("no herald in cycle %d", cycles[i])
 		}
 	}
@@ -214,7 +214,7 @@ func TestBulkCHSH(t *testing.T) {
 		cycles[i] = first + uint64(i) // every cycle: this hardware takes no time
 	}
 	l.until(k.CycleInstant(cycles[n-1]))
-	if got := k.HeraldBulk([2]uint32{}, cycles, labels); got != n {
+	if got := k.HeraldBulk([2]uint32{}, 0, cycles, labels); got != n {
 		t.Fatalf("%d pairs of %d", got, n)
 	}
 	l.drain()
@@ -253,13 +253,13 @@ func TestBulkTiming(t *testing.T) {
 	k := l.Link(1)
 	qa, qb, a, b := l.armBulk(1, physical.BasisSource{}, physical.BasisSource{Bases: []qnet.Basis{qnet.BasisZ, qnet.BasisX}})
 	labels := make([]qnet.BellLabel, 3)
-	if n := k.HeraldBulk([2]uint32{}, []uint64{k.CycleAt(l.loop.Now() + 1)}, labels); n != 0 {
+	if n := k.HeraldBulk([2]uint32{}, 0, []uint64{k.CycleAt(l.loop.Now() + 1)}, labels); n != 0 {
 		t.Error("measured in a cycle that has not come")
 	}
 	at := func(us uint64) uint64 { return physical.CycleBase + us }
 	l.until(us(20))
 	// Alice: 96.734 + 300 + 10, bob: 96.734 + 205 + 10.
-	if n := k.HeraldBulk([2]uint32{}, []uint64{at(20), at(426), at(500)}, labels); n != 1 {
+	if n := k.HeraldBulk([2]uint32{}, 0, []uint64{at(20), at(426), at(500)}, labels); n != 1 {
 		t.Fatalf("%d pairs before the qubit is ready again, want 1", n)
 	}
 	for side, want := range []qnet.Time{20_000 + 406_734, 20_000 + 311_734} {
@@ -268,7 +268,7 @@ func TestBulkTiming(t *testing.T) {
 		}
 	}
 	l.until(us(900))
-	if n := k.HeraldBulk([2]uint32{}, []uint64{at(427), at(900)}, labels); n != 2 {
+	if n := k.HeraldBulk([2]uint32{}, 0, []uint64{at(427), at(900)}, labels); n != 2 {
 		t.Fatalf("%d pairs, want 2", n)
 	}
 	l.drain()
@@ -282,7 +282,7 @@ func TestBulkTiming(t *testing.T) {
 	check("alice", a, 396_734)
 	check("bob", b, 301_734)
 	l.free(alice, qa)
-	if n := k.HeraldBulk([2]uint32{}, []uint64{at(5000)}, labels); n != 0 {
+	if n := k.HeraldBulk([2]uint32{}, 0, []uint64{at(5000)}, labels); n != 0 {
 		t.Error("measured on a lane that is not armed")
 	}
 	l.free(bob, qb)
@@ -295,7 +295,7 @@ func TestBulkFree(t *testing.T) {
 	k := l.Link(1)
 	qa, qb, a, b := l.armBulk(1, physical.BasisSource{}, physical.BasisSource{})
 	l.until(us(50))
-	if n := k.HeraldBulk([2]uint32{}, []uint64{physical.CycleBase + 50}, make([]qnet.BellLabel, 1)); n != 1 {
+	if n := k.HeraldBulk([2]uint32{}, 0, []uint64{physical.CycleBase + 50}, make([]qnet.BellLabel, 1)); n != 1 {
 		t.Fatal("no herald")
 	}
 	l.free(alice, qa)
@@ -362,10 +362,10 @@ func TestBulkErrors(t *testing.T) {
 	l.must(bob, physical.Op{Kind: physical.OpArm, Link: 1})
 	l.until(us(100))
 	k := l.Link(1)
-	if _, ok := k.Herald([2]uint32{}, k.CycleAt(us(50))); ok {
+	if _, ok := k.Herald([2]uint32{}, 0, k.CycleAt(us(50))); ok {
 		t.Error("heralded a pair")
 	}
-	if k.HeraldBulk([2]uint32{}, []uint64{k.CycleAt(us(50))}, make([]qnet.BellLabel, 1)) != 0 {
+	if k.HeraldBulk([2]uint32{}, 0, []uint64{k.CycleAt(us(50))}, make([]qnet.BellLabel, 1)) != 0 {
 		t.Error("measured directly")
 	}
 }

@@ -60,13 +60,13 @@ func TestReplace(t *testing.T) {
 	rng := qnet.NewRand(1, "station")
 	next := func(from, want uint64) {
 		t.Helper()
-		if c, ok := k.Next(rng, from); c != want || ok != (want != 0) {
+		if c, ok := k.Next(rng, 0, from, physical.Pattern{}); c != want || ok != (want != 0) {
 			t.Errorf("next success in cycle %d (%v), want %d", c, ok, want)
 		}
 	}
 	herald1 := func(lane uint32, cycle uint64, want qnet.BellLabel, succeeds bool) {
 		t.Helper()
-		if label, ok := k.Herald([2]uint32{lane, lane}, cycle); ok != succeeds || ok && label != want {
+		if label, ok := k.Herald([2]uint32{lane, lane}, 0, cycle); ok != succeeds || ok && label != want {
 			t.Errorf("herald in cycle %d: %v, %v", cycle, label, ok)
 		}
 	}
@@ -150,13 +150,13 @@ func TestBulkOverSegments(t *testing.T) {
 		cycles[i] = at(uint64(1 + i))
 	}
 	for lane := range uint32(2) {
-		if got := l.Link(1).HeraldBulk([2]uint32{lane, lane}, cycles, labels); got != n {
+		if got := l.Link(1).HeraldBulk([2]uint32{lane, lane}, 0, cycles, labels); got != n {
 			t.Fatalf("lane %d: %d pairs, want %d", lane, got, n)
 		}
 		if from, _ := l.Link(1).Armed(0, lane); from != l.Link(1).CycleInstant(cycles[n-1]) {
 			t.Errorf("lane %d is ready at %v", lane, from)
 		}
-		if got := l.Link(1).HeraldBulk([2]uint32{lane, lane}, cycles[n:], labels[n:]); got != 0 {
+		if got := l.Link(1).HeraldBulk([2]uint32{lane, lane}, 0, cycles[n:], labels[n:]); got != 0 {
 			t.Errorf("lane %d: %d pairs out of contact", lane, got)
 		}
 		l.drain()
@@ -214,7 +214,7 @@ func TestImmediate(t *testing.T) {
 		cycles[i] = first + uint64(i)
 	}
 	l.until(k.CycleInstant(cycles[n-1]))
-	if got := k.HeraldBulk([2]uint32{}, cycles, labels); got != n {
+	if got := k.HeraldBulk([2]uint32{}, 0, cycles, labels); got != n {
 		t.Fatalf("%d pairs of %d", got, n)
 	}
 	l.drain()
@@ -289,15 +289,15 @@ func TestBulkReadiness(t *testing.T) {
 			ready = at.Add(again)
 			want++
 		}
-		if got := k.HeraldBulk([2]uint32{}, cycles, make([]qnet.BellLabel, len(cycles))); got != want {
+		if got := k.HeraldBulk([2]uint32{}, 0, cycles, make([]qnet.BellLabel, len(cycles))); got != want {
 			t.Fatalf("period %g, busy %v, from %v: %d pairs, want %d", period, again, begin, got, want)
 		}
 		l.drain()
 	}
 }
 
-// Where attempts are made while heralds are under way there is no pair to keep, a
-// measured qubit has aged by its read-out alone, and the next cycle can succeed.
+// Where attempts are made while heralds are under way a measured qubit has aged by
+// its read-out alone, and the next cycle can succeed.
 func TestPipelined(t *testing.T) {
 	c := chain(1, 0)
 	for i := range c.Nodes {
@@ -307,7 +307,6 @@ func TestPipelined(t *testing.T) {
 	k := &c.Links[0]
 	k.Model, k.Length, k.Pipelined = herald.Ideal{Probability: 1, Fidelity: 1, PeriodNS: 1000}, 20e3, true
 	l := newLab(t, c)
-	wantErr(t, l.do(alice, physical.Op{Kind: physical.OpArm, Link: 1}).Err, qnet.ErrUnsupported, "node alice: attempts of link 1 are made while heralds are under way, so there is no pair to keep")
 	var bits [2][]uint8
 	var at [2]qnet.Time
 	for i, n := range []qnet.NodeID{alice, bob} {
@@ -328,7 +327,7 @@ func TestPipelined(t *testing.T) {
 	if err := l.loop.RunUntil(link.CycleInstant(cycles[199])); err != nil {
 		t.Fatal(err)
 	}
-	if n := link.HeraldBulk([2]uint32{}, cycles, labels); n != 200 {
+	if n := link.HeraldBulk([2]uint32{}, 0, cycles, labels); n != 200 {
 		t.Fatalf("%d cycles in a row succeeded, want 200", n)
 	}
 	l.drain()
@@ -338,4 +337,40 @@ func TestPipelined(t *testing.T) {
 	if want := link.CycleInstant(cycles[199]).Add(2 * link.HalfDelay()); at[0] != want || at[1] != want {
 		t.Errorf("known at %v and %v, want when the herald is back, at %v", at[0], at[1], want)
 	}
+}
+
+// A pair that is kept there, of attempts far enough apart, has decohered since its
+// emission like any other.
+func TestPipelinedKeeps(t *testing.T) {
+	const t2 = 200e-6
+	c := chain(1, 0)
+	for i := range c.Nodes {
+		c.Nodes[i].Communication = state.Decay{T2: t2}
+	}
+	k := &c.Links[0]
+	k.Model, k.Length, k.Pipelined = herald.Ideal{Probability: 1, Fidelity: 1, PeriodNS: 1000}, 20e3, true
+	l := newLab(t, c)
+	qa, qb := l.arm(1, 0)
+	link := l.Link(1)
+	from, _ := link.Armed(0, 0)
+	p := physical.Pattern{Stride: 107} // 10 µs and a round trip of 97 µs
+	cycle, ok := link.Next(qnet.NewRand(1, "test"), 0, link.CycleAt(from), p)
+	if want, _ := p.At(p.Index(link.CycleAt(from))); !ok || cycle != want {
+		t.Fatalf("first success in cycle %d, %v, want %d", cycle, ok, want)
+	}
+	link.Begin([2]uint32{}, 0, p, cycle, cycle)
+	l.until(link.CycleInstant(cycle).Add(link.HalfDelay()))
+	label, ok := link.Herald([2]uint32{}, 0, cycle)
+	if !ok {
+		t.Fatal("no herald")
+	}
+	l.until(link.CycleInstant(cycle).Add(2 * link.HalfDelay()))
+	f, err := l.Oracle().BellFidelity(l.loop.Now(), qa, qb, label)
+	age := 2 * link.HalfDelay().Seconds()
+	if want := (1 + math.Exp(-2*age/t2)) / 2; err != nil || math.Abs(f-want) > 1e-12 {
+		t.Errorf("fidelity %v, %v, want %v after %v s in two memories", f, err, want, age)
+	}
+	l.free(alice, qa)
+	l.free(bob, qb)
+	l.empty()
 }

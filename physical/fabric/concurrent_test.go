@@ -355,7 +355,7 @@ func (c *clients) station(link int) {
 	lanes := [2]uint32{}
 	first := k.CycleAt(max(fromA, fromB, c.loop.Now().Add(-k.HalfDelay())))
 	last := first + c.rng.Uint64N(16)
-	k.Begin(lanes, first, last)
+	k.Begin(lanes, 0, physical.Pattern{}, first, last)
 	mine := [2]*attempting{}
 	for side := range mine {
 		mine[side] = &attempting{link, side, first, last, qnet.Never, qnet.Never}
@@ -389,7 +389,7 @@ func (c *clients) station(link int) {
 			return
 		}
 		qa, qb := c.armed[link][0], c.armed[link][1]
-		label, ok := k.Herald(lanes, last)
+		label, ok := k.Herald(lanes, 0, last)
 		if !ok {
 			withdraw(last + 1)
 			return

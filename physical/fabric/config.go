@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -51,17 +52,30 @@ type LinkConfig struct {
 	// LanesA and LanesB count the communication qubits that each end has for the
 	// link.
 	LanesA, LanesB int
-	// Model is that of a link that does not change with time, Schedule of one that
+	// Model, Schedule, DephasingA and DephasingB are those of a link that has one
+	// operating point (see Point); Points are those of one that has several.
+	Model                  herald.Model
+	Schedule               herald.Schedule
+	DephasingA, DephasingB float64
+	Points                 []Point
+	Length                 float64 // metres of fibre between A and B
+	Speed                  float64 // of light in it, m/s; 0 stands for qnet.FibreSpeed
+	// Pipelined says that attempts that measure directly are made while the heralds
+	// of those before are still under way: each ends with the measurement of its
+	// qubit, which has aged by no more than its read-out. The period includes that.
+	// A pair is kept all the same if attempts await their heralds, as those in
+	// strides of enough cycles do: see physical.Pattern.
+	Pipelined bool
+}
+
+// Point is an operating point of a link: a way to attempt that it can be told to
+// use, such as a bright-state population. All points of a link have one attempt
+// period, and are herald.Immediate or not together.
+type Point struct {
+	// Model is that of a point that does not change with time, Schedule of one that
 	// does; exactly one is given.
 	Model    herald.Model
 	Schedule herald.Schedule
-	Length   float64 // metres of fibre between A and B
-	Speed    float64 // of light in it, m/s; 0 stands for qnet.FibreSpeed
-	// Pipelined says that attempts are made while the heralds of those before are
-	// still under way. Each ends with the measurement of its qubit, so that lanes
-	// can be armed for measuring directly only, and a qubit has aged by no more
-	// than its read-out. The period includes that.
-	Pipelined bool
 	// DephasingA and DephasingB are the probabilities, from 0 to below ½, that an
 	// attempt flips the phase of a storage qubit at either end.
 	DephasingA, DephasingB float64
@@ -70,6 +84,7 @@ type LinkConfig struct {
 const (
 	defaultMaxPending = 1 << 16
 	maxQubits         = 1 << 16 // of one kind at one node
+	maxPoints         = 100     // of one link
 	maxDuration       = time.Hour
 )
 
@@ -176,12 +191,70 @@ func (n *NodeConfig) validate() error {
 	return nil
 }
 
-// schedule returns what holds of the link at which time.
-func (l *LinkConfig) schedule() herald.Schedule {
-	if l.Model != nil {
-		return herald.Always(l.Model)
+// points returns the operating points of the link.
+func (l *LinkConfig) points() []Point {
+	if l.Points != nil {
+		return l.Points
 	}
-	return l.Schedule
+	return []Point{{l.Model, l.Schedule, l.DephasingA, l.DephasingB}}
+}
+
+// schedule returns what holds of the point at which time.
+func (p *Point) schedule() herald.Schedule {
+	if p.Model != nil {
+		return herald.Always(p.Model)
+	}
+	return p.Schedule
+}
+
+func (p *Point) validate() error {
+	for _, p := range [...]float64{p.DephasingA, p.DephasingB} {
+		if !(p >= 0 && p < 0.5) {
+			return qnet.Errorf(qnet.ErrInvalid, "an attempt flips the phase of a storage qubit with probability %g: want at least 0 and below 0.5", p)
+		}
+	}
+	switch {
+	case p.Model == nil && p.Schedule == nil:
+		return qnet.Errorf(qnet.ErrInvalid, "no heralding model, nor a schedule of models: want one of the two")
+	case p.Model != nil && p.Schedule != nil:
+		return qnet.Errorf(qnet.ErrInvalid, "a heralding model and a schedule of models: want one of the two")
+	case p.Model != nil:
+		return p.Model.Validate()
+	}
+	return p.Schedule.Validate()
+}
+
+// validatePoints checks the operating points of the link, each by itself and
+// with the first.
+func (l *LinkConfig) validatePoints() error {
+	if l.Points != nil && (l.Model != nil || l.Schedule != nil || l.DephasingA != 0 || l.DephasingB != 0) {
+		return qnet.Errorf(qnet.ErrInvalid, "operating points, and a model, schedule or dephasing beside them: want these in the points")
+	}
+	points := l.points()
+	if n := len(points); n < 1 || n > maxPoints {
+		return qnet.Errorf(qnet.ErrInvalid, "%d operating points: want from 1 to %d", n, maxPoints)
+	}
+	period, immediate := 0.0, false
+	for i := range points {
+		where := ""
+		if l.Points != nil {
+			where = fmt.Sprintf("operating point %d: ", i)
+		}
+		if err := points[i].validate(); err != nil {
+			return qnet.Errorf(qnet.CodeOf(err), "%s%v", where, err)
+		}
+		s := points[i].schedule()
+		if i == 0 {
+			period, immediate = s.Period(), s.Immediate()
+		}
+		if s.Period() != period {
+			return qnet.Errorf(qnet.ErrInvalid, "%sattempt period in nanoseconds is %g, want %g as in the whole link", where, s.Period(), period)
+		}
+		if s.Immediate() != immediate {
+			return qnet.Errorf(qnet.ErrInvalid, "%spairs can be kept at some points, and at others not: want the same in the whole link", where)
+		}
+	}
+	return nil
 }
 
 func (l *LinkConfig) validate(nodes map[qnet.NodeID]*NodeConfig) error {
@@ -203,23 +276,7 @@ func (l *LinkConfig) validate(nodes map[qnet.NodeID]*NodeConfig) error {
 			return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: %d communication qubits at node %q, but its hardware has %d for the link", l.ID, e.lanes, n.Name, n.Spec.Lanes[l.ID])
 		}
 	}
-	for _, p := range [...]float64{l.DephasingA, l.DephasingB} {
-		if !(p >= 0 && p < 0.5) {
-			return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: an attempt flips the phase of a storage qubit with probability %g: want at least 0 and below 0.5", l.ID, p)
-		}
-	}
-	var err error
-	switch {
-	case l.Model == nil && l.Schedule == nil:
-		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: no heralding model, nor a schedule of models: want one of the two", l.ID)
-	case l.Model != nil && l.Schedule != nil:
-		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: a heralding model and a schedule of models: want one of the two", l.ID)
-	case l.Model != nil:
-		err = l.Model.Validate()
-	default:
-		err = l.Schedule.Validate()
-	}
-	if err != nil {
+	if err := l.validatePoints(); err != nil {
 		return qnet.Errorf(qnet.ErrInvalid, "fabric: link %d: %v", l.ID, err)
 	}
 	if !(l.Length >= 0 && l.Length <= 1e9) {

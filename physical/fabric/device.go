@@ -25,7 +25,7 @@ type device struct {
 
 	communicationKind, storageKind kind
 	bsm                            [2][2]bsm // by kind of A and B, storage second
-	dephasing                      []*end    // ends whose attempts dephase storage qubits
+	dephasing                      []*flips  // attempts that dephase storage qubits
 	pending                        int       // operations that wait for their instant
 	epoch                          uint32    // counts disconnections
 }
@@ -55,10 +55,10 @@ func (d *device) Now() qnet.Time { return d.f.loop.Now() }
 
 func (d *device) Watch(f func(physical.LinkID, uint32)) { d.watch = f }
 
-func (d *device) Do(op physical.Op, done func(physical.Result)) { d.start(op, nil, done) }
+func (d *device) Do(op physical.Op, done func(physical.Result)) { d.start(&op, nil, done) }
 
 func (d *device) ArmBulk(link physical.LinkID, lane uint32, src physical.BasisSource, sink func(physical.Outcomes, error), done func(physical.Result)) {
-	op := physical.Op{Kind: physical.OpArm, Link: link, Lane: lane}
+	op := &physical.Op{Kind: physical.OpArm, Link: link, Lane: lane}
 	b, err := newBulk(src, sink)
 	if err != nil {
 		d.refuse(op, qnet.Errorf(qnet.ErrInvalid, "node %s: measuring directly on link %d lane %d: %v", d.cfg.Name, link, lane, err), nil, done)
@@ -68,7 +68,7 @@ func (d *device) ArmBulk(link physical.LinkID, lane uint32, src physical.BasisSo
 }
 
 // start admits an operation and schedules its effect.
-func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
+func (d *device) start(op *physical.Op, b *bulk, done func(physical.Result)) {
 	f := d.f
 	if d.pending >= f.maxPending && op.Kind != physical.OpFree { // a qubit is freed once
 		d.refuse(op, qnet.Errorf(qnet.ErrBusy, "node %s: %s: %d operations are waiting already: await results before asking for more", d.cfg.Name, opName(op), d.pending), nil, done)
@@ -124,6 +124,8 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 		if a, other, err = d.two(op); err == nil {
 			duration = d.bsmOf(a, other).duration
 		}
+	case physical.OpRefresh:
+		a, err = d.refreshable(op)
 	default:
 		err = qnet.Errorf(qnet.ErrInvalid, "node %s: there is no operation of kind %d", d.cfg.Name, op.Kind)
 	}
@@ -139,10 +141,21 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 	if via != nil {
 		at = max(at, *via)
 	}
-	serial := d.cfg.Spec.Serial && op.Kind != physical.OpFree
+	serial := d.cfg.Spec.Serial && op.Kind != physical.OpFree && op.Kind != physical.OpRefresh
 	if serial {
 		at = max(at, d.busy)
 		d.pause(at, at.Add(duration))
+	}
+	switch op.Kind {
+	case physical.OpAlloc:
+		a.unused = true
+	case physical.OpRefresh:
+		a.refreshAfter(at, d.ends[op.Link].link, op.Pattern)
+	default:
+		a.use(at)
+		if other != nil {
+			other.use(at)
+		}
 	}
 	at = at.Add(duration)
 	if serial {
@@ -154,7 +167,7 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 	if op.Kind == physical.OpFree && a.pending == 0 {
 		// Nothing to wait for: the slot can be taken again in this very event.
 		f.release(a, at)
-		f.traceOp(&op, a, nil, &physical.Result{At: at})
+		f.traceOp(op, a, nil, &physical.Result{At: at})
 		a = nil
 		if done == nil {
 			return
@@ -176,7 +189,7 @@ func (d *device) start(op physical.Op, b *bulk, done func(physical.Result)) {
 
 // refuse answers an operation with an error, after what is pending on the
 // qubit s, if that is not nil.
-func (d *device) refuse(op physical.Op, err error, s *slot, done func(physical.Result)) {
+func (d *device) refuse(op *physical.Op, err error, s *slot, done func(physical.Result)) {
 	f := d.f
 	at := f.loop.Now()
 	if s != nil {
@@ -194,7 +207,7 @@ func (d *device) refuse(op physical.Op, err error, s *slot, done func(physical.R
 }
 
 // newJob returns a job, used again if possible.
-func (f *Fabric) newJob(d *device, op physical.Op, at qnet.Time, done func(physical.Result)) *job {
+func (f *Fabric) newJob(d *device, op *physical.Op, at qnet.Time, done func(physical.Result)) *job {
 	j := f.jobs
 	if j != nil {
 		f.jobs = j.next
@@ -203,7 +216,7 @@ func (f *Fabric) newJob(d *device, op physical.Op, at qnet.Time, done func(physi
 		j = new(job)
 		j.fire = j.run
 	}
-	j.dev, j.epoch, j.op, j.at, j.done = d, d.epoch, op, at, done
+	j.dev, j.epoch, j.op, j.at, j.done = d, d.epoch, *op, at, done
 	return j
 }
 
@@ -248,10 +261,7 @@ func (f *Fabric) execute(op *physical.Op, a, b *slot, bulk *bulk, r *physical.Re
 	noise := &d.cfg.Noise
 	switch op.Kind {
 	case physical.OpAlloc, physical.OpPrepare:
-		w.Zero(qa, r.At, a.kind.decay)
-		if q := a.kind.noise.InitDepolarising; q > 0 {
-			r.Err = w.Depolarise(qa, r.At, q)
-		}
+		r.Err = f.initialise(a, r.At)
 		r.Qubit = a.handle()
 	case physical.OpArm:
 		// The qubit has no state of its own until the station heralds.
@@ -301,7 +311,7 @@ func (f *Fabric) execute(op *physical.Op, a, b *slot, bulk *bulk, r *physical.Re
 	}
 	if r.Err != nil {
 		// A state engine's limit: its text names no node.
-		r.Err = qnet.Errorf(qnet.CodeOf(r.Err), "node %s: %s: %v", d.cfg.Name, opName(*op), r.Err)
+		r.Err = qnet.Errorf(qnet.CodeOf(r.Err), "node %s: %s: %v", d.cfg.Name, opName(op), r.Err)
 	}
 	f.traceOp(op, a, b, r)
 }
@@ -311,7 +321,7 @@ func (f *Fabric) traceOp(op *physical.Op, a, b *slot, r *physical.Result) {
 	if f.tr == nil {
 		return
 	}
-	e := f.tr.Event(f.loop.Now(), "fabric", opName(*op)).Str("device", a.dev.cfg.Name).Uint("qubit", uint64(a.index)).Int("at", int64(r.At))
+	e := f.tr.Event(f.loop.Now(), "fabric", opName(op)).Str("device", a.dev.cfg.Name).Uint("qubit", uint64(a.index)).Int("at", int64(r.At))
 	if b != nil {
 		e = e.Uint("with", uint64(b.index))
 	}
@@ -392,9 +402,6 @@ func (d *device) freeLane(link physical.LinkID, lane uint32, to status) (*slot, 
 	if to == statusArmed && e.link.Immediate() {
 		return nil, qnet.Errorf(qnet.ErrUnsupported, "node %s: the light of link %d is measured as it arrives, so there is no pair to keep: ask for pairs to be measured", d.cfg.Name, link)
 	}
-	if to == statusArmed && e.link.cfg.Pipelined {
-		return nil, qnet.Errorf(qnet.ErrUnsupported, "node %s: attempts of link %d are made while heralds are under way, so there is no pair to keep: ask for pairs to be measured, or have attempts wait for the herald", d.cfg.Name, link)
-	}
 	s := &e.slots[lane]
 	if s.status != statusFree {
 		return nil, qnet.Errorf(qnet.ErrNoMemory, "node %s: the communication qubit of link %d lane %d (of %d) is in use: free or measure it first", d.cfg.Name, link, lane, len(e.slots))
@@ -411,7 +418,7 @@ func (d *device) freeLane(link physical.LinkID, lane uint32, to status) (*slot, 
 
 // held returns the slot of q if the node holds it. With an error the slot is
 // nil, unless there is something pending on q that goes before.
-func (d *device) held(op physical.Op, q physical.Qubit) (*slot, error) {
+func (d *device) held(op *physical.Op, q physical.Qubit) (*slot, error) {
 	f := d.f
 	bad := func(code qnet.Code, why string) error {
 		return qnet.Errorf(code, "node %s: %s: %v %s", d.cfg.Name, opName(op), q, why)
@@ -435,7 +442,7 @@ func (d *device) held(op physical.Op, q physical.Qubit) (*slot, error) {
 }
 
 // usable is held for an operation that touches the state of the qubit.
-func (d *device) usable(op physical.Op, q physical.Qubit) (*slot, error) {
+func (d *device) usable(op *physical.Op, q physical.Qubit) (*slot, error) {
 	s, err := d.held(op, q)
 	if err == nil && (s.status == statusArmed || s.status == statusBulk) {
 		err = qnet.Errorf(qnet.ErrBadQubit, "node %s: %s: %v is armed for link %d lane %d: free it, or await the herald", d.cfg.Name, opName(op), q, s.end.link.cfg.ID, s.lane)
@@ -444,7 +451,7 @@ func (d *device) usable(op physical.Op, q physical.Qubit) (*slot, error) {
 }
 
 // two returns the operands of an operation on two qubits.
-func (d *device) two(op physical.Op) (a, b *slot, err error) {
+func (d *device) two(op *physical.Op) (a, b *slot, err error) {
 	if a, err = d.usable(op, op.A); err != nil {
 		return a, nil, err
 	}
@@ -467,7 +474,7 @@ func (d *device) two(op physical.Op) (a, b *slot, err error) {
 }
 
 // gateOperands returns the operands of a gate.
-func (d *device) gateOperands(op physical.Op) (a, b *slot, err error) {
+func (d *device) gateOperands(op *physical.Op) (a, b *slot, err error) {
 	switch {
 	case op.Gate == 0 || op.Gate >= physical.GateEnd:
 		return nil, nil, qnet.Errorf(qnet.ErrInvalid, "node %s: there is no gate %v", d.cfg.Name, op.Gate)
@@ -481,7 +488,7 @@ func (d *device) gateOperands(op physical.Op) (a, b *slot, err error) {
 }
 
 // opName names an operation in diagnostics.
-func opName(op physical.Op) string {
+func opName(op *physical.Op) string {
 	switch op.Kind {
 	case physical.OpAlloc:
 		return "allocate"
@@ -497,6 +504,8 @@ func opName(op physical.Op) string {
 		return "bsm"
 	case physical.OpPrepare:
 		return "prepare"
+	case physical.OpRefresh:
+		return "refresh"
 	}
 	return "operation"
 }

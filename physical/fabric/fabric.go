@@ -27,7 +27,9 @@
 // # Links
 //
 // A link has one heralding model, or a schedule of them, which can be replaced at
-// run time: what is emitted in a cycle has the model of that cycle. A link whose
+// run time: what is emitted in a cycle has the model of that cycle. It can have
+// several of either, its operating points, one of which every attempt is made at.
+// A link whose
 // models are herald.Immediate measures light as it arrives: it has no memories
 // that could keep a pair or decay.
 //
@@ -100,9 +102,13 @@ type slot struct {
 	ready qnet.Time
 	bulk  *bulk // armed for measuring directly
 
-	marks       []uint64 // storage: attempts that have acted on it, by device.dephasing
-	attempting  bool     // communication: it counts in end.attempts
-	first, last uint64   // cycles in which it attempts, those not yet counted
+	marks   []uint64 // storage: attempts that have acted on it, by device.dephasing
+	unused  bool     // storage: nothing has been asked of it since it was allocated
+	refresh *refresh // storage: how it is initialised anew; nil if it never was
+
+	flips       *flips // communication: what counts its attempts; nil: none are made, or they do nothing
+	pattern     physical.Pattern
+	first, last uint64 // cycles of the pattern in which it attempts, those not yet counted
 }
 
 // status says what a slot is doing.
@@ -178,9 +184,14 @@ func New(cfg Config, loop event.Scheduler, tr *trace.Tracer) (*Fabric, error) {
 			}
 			e := &link.ends[side]
 			*e = end{link: link, side: side, dev: d}
-			if p := [...]float64{l.DephasingA, l.DephasingB}[side]; p > 0 && n.Spec.Storage > 0 {
-				e.keep = math.Log1p(-2 * p)
-				d.dephasing = append(d.dephasing, e)
+			for i, point := range l.points() {
+				if p := [...]float64{point.DephasingA, point.DephasingB}[side]; p > 0 && n.Spec.Storage > 0 {
+					if e.flips == nil {
+						e.flips = make([]flips, len(link.points))
+					}
+					e.flips[i] = flips{end: e, keep: math.Log1p(-2 * p)}
+					d.dephasing = append(d.dephasing, &e.flips[i])
+				}
 			}
 			e.slots = f.addSlots(d, e, lanes)
 			d.ends[l.ID] = e
@@ -214,9 +225,13 @@ func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
 	if l := f.links[cfg.ID]; l != nil {
 		return l, nil
 	}
-	line, err := herald.NewTimeline(cfg.schedule())
-	if err != nil {
-		return nil, err
+	points := make([]point, 0, len(cfg.points()))
+	for _, p := range cfg.points() {
+		line, err := herald.NewTimeline(p.schedule())
+		if err != nil {
+			return nil, err
+		}
+		points = append(points, point{line: line})
 	}
 	speed := cfg.Speed
 	if speed == 0 {
@@ -225,8 +240,8 @@ func (f *Fabric) addLink(seed uint64, cfg *LinkConfig) (*Link, error) {
 	l := &Link{
 		f:      f,
 		cfg:    *cfg,
-		line:   line,
-		cycles: line.Cycles(),
+		points: points,
+		cycles: points[0].line.Cycles(),
 		rng:    qnet.NewRand(seed, fmt.Sprintf("fabric/%d", cfg.ID)),
 		half:   qnet.FibreDelay(cfg.Length/2, speed),
 	}
@@ -287,6 +302,10 @@ func (f *Fabric) take(s *slot, to status) {
 	s.closing = false
 	s.since = f.loop.Now()
 	s.ready = qnet.Never
+	s.unused = false
+	if s.refresh != nil {
+		s.refresh.on = false
+	}
 	if s.generation++; s.generation == 0 {
 		s.generation = 1
 	}
@@ -298,14 +317,14 @@ func (f *Fabric) release(s *slot, t qnet.Time) {
 	s.status = statusFree
 	s.closing = false
 	s.bulk = nil
-	if s.attempting {
-		s.end.stop(s, s.end.link.cycles.From(t))
+	if s.flips != nil {
+		s.stop(s.end.link.cycles.From(t))
 	}
 	if s.unit != nil {
 		s.disclaim()
 	}
 	if d := s.dev; s.end != nil && d.watch != nil {
-		j := f.newJob(d, physical.Op{}, t, nil)
+		j := f.newJob(d, &physical.Op{}, t, nil)
 		j.freed, j.generation = s, s.generation
 		f.loop.At(t.Add(-f.early), j.fire)
 	}

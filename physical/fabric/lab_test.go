@@ -120,7 +120,7 @@ func (l *lab) herald(link physical.LinkID, lane uint32) (cycle uint64, label qne
 	}
 	cycle = k.CycleAt(max(fromA, fromB, l.loop.Now()))
 	l.until(k.CycleInstant(cycle).Add(k.HalfDelay()))
-	label, ok := k.Herald([2]uint32{lane, lane}, cycle)
+	label, ok := k.Herald([2]uint32{lane, lane}, 0, cycle)
 	if !ok {
 		l.t.Fatalf("no herald in cycle %d", cycle)
 	}

@@ -229,7 +229,7 @@ func TestSerial(t *testing.T) {
 		t.Errorf("armed from %v (%v), want 405 µs", from, ok)
 	}
 	for _, at := range []int64{99, 100, 200, 404} {
-		if _, ok := k.Herald([2]uint32{}, k.CycleAt(us(at))); ok {
+		if _, ok := k.Herald([2]uint32{}, 0, k.CycleAt(us(at))); ok {
 			t.Errorf("heralded a pair emitted at %d µs, while the device did something else", at)
 		}
 	}
@@ -259,7 +259,7 @@ func TestSerial(t *testing.T) {
 		t.Errorf("freed at %v (%v)", n.At, n.Err)
 	}
 	l.until(us(435))
-	if _, ok := k.Herald([2]uint32{}, k.CycleAt(us(435))); !ok {
+	if _, ok := k.Herald([2]uint32{}, 0, k.CycleAt(us(435))); !ok {
 		t.Error("no pair after the pause")
 	}
 	// The queue of a process that dies is forgotten.
@@ -363,7 +363,7 @@ func TestAttemptsDephaseStorage(t *testing.T) {
 		check(comm, 0.03, 0)
 	}
 	first := k.CycleAt(us(1000))
-	k.Begin([2]uint32{}, first, first+99)
+	k.Begin([2]uint32{}, 0, physical.Pattern{}, first, first+99)
 	l.until(us(1000).Add(k.HalfDelay()) - 1)
 	all(0)
 	for n := range 5 {
@@ -384,7 +384,7 @@ func TestAttemptsDephaseStorage(t *testing.T) {
 	all(25)
 	// A success ends the attempts, and a next match goes on.
 	l.until(us(1099).Add(k.HalfDelay()))
-	if _, ok := k.Herald([2]uint32{}, first+99); !ok {
+	if _, ok := k.Herald([2]uint32{}, 0, first+99); !ok {
 		t.Fatal("no herald")
 	}
 	all(100)
@@ -401,7 +401,7 @@ func TestAttemptsDephaseStorage(t *testing.T) {
 	start := l.loop.Now().Add(100 * time.Microsecond)
 	l.until(start)
 	first = k.CycleAt(start)
-	k.Begin([2]uint32{}, first, first+1000)
+	k.Begin([2]uint32{}, 0, physical.Pattern{}, first, first+1000)
 	l.until(start.Add(10*time.Microsecond) + k.CycleInstant(first) - start)
 	l.free(alice, qa) // 10 were emitted
 	l.until(k.CycleInstant(first + 20).Add(k.HalfDelay()))
@@ -430,7 +430,7 @@ func TestAttemptsDephaseBellMeasurement(t *testing.T) {
 		qa, qb := l.arm(1, 0)
 		from, _ := k.Armed(1, 0)
 		first := k.CycleAt(from)
-		k.Begin([2]uint32{}, first, first+attempts-1)
+		k.Begin([2]uint32{}, 0, physical.Pattern{}, first, first+attempts-1)
 		l.until(k.CycleInstant(first + attempts))
 		l.free(alice, qa)
 		l.free(bob, qb)

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -18,10 +19,8 @@ import (
 type Link struct {
 	f        *Fabric
 	cfg      LinkConfig
-	line     *herald.Timeline
+	points   []point
 	cycles   physical.Cycles
-	eras     [maxEras]*era
-	nEras    uint // ever made
 	rng      *rand.Rand
 	half     time.Duration
 	ends     [2]end // A, B
@@ -29,16 +28,28 @@ type Link struct {
 	onChange func(first uint64)
 }
 
+// point is an operating point of a link.
+type point struct {
+	line  *herald.Timeline
+	eras  [maxEras]*era
+	nEras uint // ever made
+}
+
+// point returns an operating point, nil if there is no such.
+func (l *Link) point(i int) *point {
+	if uint(i) >= uint(len(l.points)) {
+		return nil
+	}
+	return &l.points[i]
+}
+
 // end is one end of a link.
 type end struct {
 	link  *Link
 	side  int
 	dev   *device
-	slots []slot // by lane
-
-	keep     float64 // logarithm of the coherence that an attempt leaves to storage qubits
-	attempts uint64  // those that have acted on them, without those of active lanes
-	active   []*slot // lanes that attempt
+	slots []slot  // by lane
+	flips []flips // by operating point; nil where attempts dephase nothing
 }
 
 // ID returns the link's id.
@@ -51,34 +62,54 @@ func (l *Link) Ends() (a, b qnet.NodeID) { return l.cfg.A, l.cfg.B }
 // link. The station can herald a pair on any lane of one and any of the other.
 func (l *Link) Lanes(side int) int { return len(l.ends[side].slots) }
 
+// Points returns the number of operating points, which are counted from 0. At one
+// that does not exist nothing is attempted and nothing heralded.
+func (l *Link) Points() int { return len(l.points) }
+
 // Next samples, from the station's own stream, the cycle of the first success
-// among the attempts from the given cycle on. ok is false when there will be
-// none, unless the link changes.
-func (l *Link) Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool) {
-	return l.line.Next(rng, from)
+// among the attempts of a pattern at an operating point, from the given cycle on.
+// ok is false when there will be none, unless the link changes.
+func (l *Link) Next(rng *rand.Rand, point int, from uint64, p physical.Pattern) (cycle uint64, ok bool) {
+	at := l.point(point)
+	if at == nil {
+		return 0, false
+	}
+	return at.line.Next(rng, from, p)
 }
 
 // Immediate reports whether the pairs of the link are measured as they arrive
 // (see herald.Immediate). Then its lanes can be armed for measuring directly
 // only, and a lane is ready for the next cycle at once.
-func (l *Link) Immediate() bool { return l.line.Immediate() }
+func (l *Link) Immediate() bool { return l.points[0].line.Immediate() }
 
-// Continuous reports whether a lane is ready for the next cycle after any that
-// succeeded: where light is measured as it arrives, and where attempts are
+// Continuous reports whether a lane that measures directly is ready for the next
+// cycle after any that succeeded: where light is measured as it arrives, and where attempts are
 // pipelined.
 func (l *Link) Continuous() bool { return l.Immediate() || l.cfg.Pipelined }
 
-// Replace changes the link from the first segment of future on, or from now on if
-// that is later: its channels are assigned anew, say, or it is lost for a while.
-// What was emitted before stays as it is; the station is told to sample anew what
-// is emitted after. It fails with qnet.ErrInvalid, and changes nothing, when
-// future is empty or not valid, or has another attempt period than the link, or
-// models that are Immediate on a link whose are not, or the reverse. It may be
-// without any model.
-func (l *Link) Replace(future herald.Schedule) error {
-	first, err := l.line.Amend(l.f.loop.Now(), future)
-	if err != nil {
-		return qnet.Errorf(qnet.CodeOf(err), "link %d: %v", l.cfg.ID, err)
+// Replace changes the link, for each operating point from the first segment of its
+// future on, or from now on if that is later: its channels are assigned anew, say,
+// or it is lost for a while. What was emitted before stays as it is; the station is
+// told to sample anew what is emitted after. It fails with qnet.ErrInvalid, and
+// changes nothing, unless there is a future for every point, and when one is empty
+// or not valid, or has another attempt period than the link, or models that are
+// Immediate on a link whose are not, or the reverse. It may be without any model.
+func (l *Link) Replace(futures ...herald.Schedule) error {
+	if len(futures) != len(l.points) {
+		return qnet.Errorf(qnet.ErrInvalid, "link %d: %d schedules for its %d operating points: want one for each", l.cfg.ID, len(futures), len(l.points))
+	}
+	now, first := l.f.loop.Now(), uint64(math.MaxUint64)
+	for i, future := range futures[1:] { // the first is checked when it is put to use, before any other
+		if err := l.points[i+1].line.Check(future); err != nil {
+			return qnet.Errorf(qnet.CodeOf(err), "link %d: operating point %d: %v", l.cfg.ID, i+1, err)
+		}
+	}
+	for i := range futures {
+		c, err := l.points[i].line.Amend(now, futures[i])
+		if err != nil {
+			return qnet.Errorf(qnet.CodeOf(err), "link %d: %v", l.cfg.ID, err)
+		}
+		first = min(first, c)
 	}
 	if tr := l.f.tr; tr != nil {
 		tr.Event(l.f.loop.Now(), "fabric", "replace").Uint("link", uint64(l.cfg.ID)).Uint("cycle", first).End()
@@ -140,24 +171,24 @@ type era struct {
 	decayed []decayed  // see bulk.go
 }
 
-// maxEras bounds the eras of a link, and the tables of a lane, that are at hand.
+// maxEras bounds the eras of a point, and the tables of a lane, that are at hand.
 const maxEras = 4
 
 // era returns what holds in a cycle, nil when nothing succeeds in it, and the
 // last cycle up to which it does. The eras used last are kept.
-func (l *Link) era(cycle uint64) (e *era, last uint64) {
-	s, last := l.line.Span(cycle)
+func (p *point) era(cycle uint64) (e *era, last uint64) {
+	s, last := p.line.Span(cycle)
 	if s == nil {
 		return nil, last
 	}
-	for _, e := range l.eras {
+	for _, e := range p.eras {
 		if e != nil && e.sampler == s {
 			return e, last
 		}
 	}
 	e = &era{sampler: s, states: heralds(s)}
-	l.eras[l.nEras%maxEras] = e
-	l.nEras++
+	p.eras[p.nEras%maxEras] = e
+	p.nEras++
 	return e, last
 }
 
@@ -188,17 +219,22 @@ func heralds(s *herald.Sampler) []heralded {
 }
 
 // Herald makes the armed qubits of a lane of either side a pair, emitted in the
-// given cycle, and returns what the station announces. From then on the qubits
-// are their holders', who do not know it yet. ok is false, and nothing has
-// happened, when a lane is not armed, was not yet at that cycle, or is armed for
-// measuring directly, or when the cycle is still to come or can not succeed.
-func (l *Link) Herald(lanes [2]uint32, cycle uint64) (label qnet.BellLabel, ok bool) {
+// given cycle at an operating point, and returns what the station announces. From
+// then on the qubits are their holders', who do not know it yet; they decohere from
+// the emission on. ok is false, and nothing has happened, when a lane is not armed,
+// was not yet at that cycle, or is armed for measuring directly, or when the cycle
+// is still to come or can not succeed.
+func (l *Link) Herald(lanes [2]uint32, point int, cycle uint64) (label qnet.BellLabel, ok bool) {
+	at := l.point(point)
+	if at == nil {
+		return 0, false
+	}
 	a, b := l.armed(0, lanes[0]), l.armed(1, lanes[1])
 	t := l.cycles.Instant(cycle)
 	if a == nil || b == nil || a.status != statusArmed || b.status != statusArmed || t < a.ready || t < b.ready || t > l.f.loop.Now() {
 		return 0, false
 	}
-	e, _ := l.era(cycle)
+	e, _ := at.era(cycle)
 	if e == nil {
 		return 0, false
 	}

@@ -29,7 +29,7 @@ func TestArm(t *testing.T) {
 	if _, ok := k.Armed(0, 1); ok {
 		t.Error("armed before it is initialised")
 	}
-	if _, ok := k.Herald([2]uint32{1, 1}, k.CycleAt(0)); ok {
+	if _, ok := k.Herald([2]uint32{1, 1}, 0, k.CycleAt(0)); ok {
 		t.Error("herald before initialisation")
 	}
 	l.drain()
@@ -50,17 +50,17 @@ func TestArm(t *testing.T) {
 		lanes [2]uint32
 		cycle uint64
 	}{{[2]uint32{1, 0}, at(59)}, {[2]uint32{1, 0}, 0}, {[2]uint32{0, 0}, at(61)}, {[2]uint32{1, 1}, at(61)}, {[2]uint32{9, 9}, at(61)}, {[2]uint32{1, 0}, at(71)}} {
-		if _, ok := k.Herald(c.lanes, c.cycle); ok {
+		if _, ok := k.Herald(c.lanes, 0, c.cycle); ok {
 			t.Errorf("herald on lanes %v in cycle %d, which are not armed then, or has not come", c.lanes, c.cycle)
 		}
 	}
-	if n := k.HeraldBulk([2]uint32{1, 0}, []uint64{at(61)}, make([]qnet.BellLabel, 1)); n != 0 {
+	if n := k.HeraldBulk([2]uint32{1, 0}, 0, []uint64{at(61)}, make([]qnet.BellLabel, 1)); n != 0 {
 		t.Error("measured directly what is armed for a pair")
 	}
-	if label, ok := k.Herald([2]uint32{1, 0}, at(60)); !ok || label != qnet.PhiPlus {
+	if label, ok := k.Herald([2]uint32{1, 0}, 0, at(60)); !ok || label != qnet.PhiPlus {
 		t.Fatalf("herald: %v, %v", label, ok)
 	}
-	if _, ok := k.Herald([2]uint32{1, 0}, at(61)); ok {
+	if _, ok := k.Herald([2]uint32{1, 0}, 0, at(61)); ok {
 		t.Error("heralded twice")
 	}
 	var qa physical.Qubit

@@ -9,7 +9,9 @@ import (
 
 // Oracle sees the exact state of the world, which nobody inside it can. It is
 // for tests, reports and dashboards: no layer may use it, and it is never
-// reached through a node's credentials. Looking changes nothing.
+// reached through a node's credentials. Looking changes nothing. That a qubit is
+// initialised anew (see physical.OpRefresh) is an operation on it, and none of
+// those after the current instant is foreseen.
 type Oracle struct{ f *Fabric }
 
 // Oracle returns the fabric's oracle.
@@ -20,7 +22,7 @@ func (f *Fabric) Oracle() *Oracle { return &Oracle{f} }
 // qnet.ErrBadQubit when a handle is not of a qubit that has a state (a freed or
 // an armed one has none), and with qnet.ErrInvalid for other bad arguments.
 func (o *Oracle) BellFidelity(t qnet.Time, a, b physical.Qubit, l qnet.BellLabel) (float64, error) {
-	ids, err := o.ids(a, b)
+	ids, err := o.ids(t, a, b)
 	if err != nil {
 		return 0, err
 	}
@@ -42,7 +44,7 @@ func (o *Oracle) BellFidelity(t qnet.Time, a, b physical.Qubit, l qnet.BellLabel
 // first qubit most significant. Errors are as in BellFidelity, and
 // qnet.ErrTooLarge for more than state.MaxQubits qubits.
 func (o *Oracle) Density(t qnet.Time, qs ...physical.Qubit) ([]complex128, error) {
-	ids, err := o.ids(qs...)
+	ids, err := o.ids(t, qs...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func (o *Oracle) Density(t qnet.Time, qs ...physical.Qubit) ([]complex128, error
 // Entangled returns the qubits that share a joint state with q, q included, in
 // the order of their places, or nil when q has no state.
 func (o *Oracle) Entangled(q physical.Qubit) []physical.Qubit {
-	ids, err := o.ids(q)
+	ids, err := o.ids(0, q)
 	if err != nil {
 		return nil
 	}
@@ -72,7 +74,7 @@ func (o *Oracle) Entangled(q physical.Qubit) []physical.Qubit {
 func (o *Oracle) Now(qs ...physical.Qubit) qnet.Time {
 	t := o.f.loop.Now()
 	for _, q := range qs {
-		if ids, err := o.ids(q); err == nil {
+		if ids, err := o.ids(0, q); err == nil {
 			t = max(t, o.f.world.Touched(ids...))
 		}
 	}
@@ -82,13 +84,16 @@ func (o *Oracle) Now(qs ...physical.Qubit) qnet.Time {
 // Count returns the number of qubits that have a state.
 func (o *Oracle) Count() int { return o.f.world.Count() }
 
-func (o *Oracle) ids(qs ...physical.Qubit) ([]state.ID, error) {
+// ids returns the places of qubits that are to be seen at t.
+func (o *Oracle) ids(t qnet.Time, qs ...physical.Qubit) ([]state.ID, error) {
 	ids := make([]state.ID, 0, len(qs))
 	for _, q := range qs {
 		f := o.f
 		if q.Fabric != f.id || int64(q.Index) >= int64(len(f.slots)) || f.slots[q.Index].generation != q.Generation || !f.world.Has(state.ID(q.Index)) {
 			return nil, qnet.Errorf(qnet.ErrBadQubit, "oracle: %v has no state: it was freed, or is armed, or never existed", q)
 		}
+		s := &f.slots[q.Index]
+		f.reinitialise(s, min(t, max(f.loop.Now(), s.busy)))
 		ids = append(ids, state.ID(q.Index))
 	}
 	return ids, nil

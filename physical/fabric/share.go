@@ -95,7 +95,7 @@ func (d *device) initialiser() (busy *qnet.Time, err error) {
 
 // couple returns an error unless the hardware can let two different qubits
 // interact.
-func (d *device) couple(op physical.Op, a, b *slot) error {
+func (d *device) couple(op *physical.Op, a, b *slot) error {
 	if d.cfg.Spec.Coupling == physical.CouplingStar && (a.end == nil) == (b.end == nil) {
 		return qnet.Errorf(qnet.ErrUnsupported, "node %s: %s: %v and %v are %s qubits both: this hardware couples a communication qubit and a storage qubit only", d.cfg.Name, opName(op), op.A, op.B, a.kind.name)
 	}

@@ -19,6 +19,20 @@ import "math"
 // leaves out aside.
 type HeraldingOnly struct{ SingleClick }
 
+// OnlyHeralding returns what this estimator makes of a model: its HeraldingOnly if
+// that is of a single-click link, multiplexed or not, and otherwise the model
+// itself.
+func OnlyHeralding(m Model) Model {
+	switch m := m.(type) {
+	case SingleClick:
+		return HeraldingOnly{m}
+	case Multiplexed:
+		m.Model = OnlyHeralding(m.Model)
+		return m
+	}
+	return m
+}
+
 func (m HeraldingOnly) click() clicked {
 	a, b := m.AlphaA, m.AlphaB
 	lostA, lostB := 1-m.EtaA, 1-m.EtaB

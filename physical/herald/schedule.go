@@ -47,6 +47,12 @@ func (s Schedule) Period() float64 {
 	return 0
 }
 
+// Immediate reports whether the models of the schedule are (see IsImmediate).
+func (s Schedule) Immediate() bool {
+	m := s.first()
+	return m != nil && IsImmediate(m)
+}
+
 // first returns the first model, nil when there is none.
 func (s Schedule) first() Model {
 	for _, seg := range s {
@@ -125,15 +131,15 @@ func (t *Timeline) Cycles() physical.Cycles { return t.cycles }
 // kept.
 func (t *Timeline) Immediate() bool { return t.immediate }
 
-// Next draws the cycle of the first success among the attempts from the given
-// cycle on. ok is false when there is none while cycles have numbers, which is
-// certain once the link is out of contact for good.
+// Next draws the cycle of the first success among the attempts of a pattern in
+// cycles from the given one on. ok is false when there is none while cycles have
+// numbers, which is certain once the link is out of contact for good.
 //
 // Attempts are independent, so each segment that the search enters begins with a
 // draw of its own: the cycle is as exact as Sampler.Attempts in each of them,
 // whatever came before. The time it takes grows with the number of segments
 // that pass without success.
-func (t *Timeline) Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool) {
+func (t *Timeline) Next(rng *rand.Rand, from uint64, p physical.Pattern) (cycle uint64, ok bool) {
 	i := len(t.spans) - 1
 	if from < t.spans[i].first { // never so on a constant link
 		if i = t.Segment(from); i < 0 {
@@ -146,13 +152,32 @@ func (t *Timeline) Next(rng *rand.Rand, from uint64) (cycle uint64, ok bool) {
 			end = t.spans[i+1].first - 1
 		}
 		if s := t.spans[i].sampler; s != nil && from <= end {
-			if n := s.Attempts(rng) - 1; n <= end-from {
-				return from + n, true
+			if p.IsZero() {
+				if n := s.Attempts(rng) - 1; n <= end-from {
+					return from + n, true
+				}
+			} else if cycle, ok = s.next(rng, p, from, end); ok {
+				return cycle, true
 			}
 		}
 		from = end + 1
 	}
 	return 0, false
+}
+
+// next draws the cycle of the first success among the attempts of a pattern in
+// cycles from one to another.
+func (s *Sampler) next(rng *rand.Rand, p physical.Pattern, from, to uint64) (cycle uint64, ok bool) {
+	made := p.Index(from)
+	attempts := p.Index(to+1) - made
+	if attempts == 0 {
+		return 0, false
+	}
+	n := s.Attempts(rng) - 1
+	if n >= attempts {
+		return 0, false
+	}
+	return p.At(made + n)
 }
 
 // Segment returns the number of the segment that a cycle belongs to, −1 for a
@@ -200,8 +225,8 @@ func (t *Timeline) Span(cycle uint64) (s *Sampler, last uint64) {
 // from there on must be drawn anew, with Next, from the first such cycle; one
 // that was drawn for a cycle before stands, since attempts are independent.
 // Replace does nothing and returns an error of code qnet.ErrInvalid when future
-// is empty, is not valid, or has another attempt period; unlike that of a new
-// timeline it may be without any model.
+// is empty, is not valid, or has another attempt period (see Check); unlike that
+// of a new timeline it may be without any model.
 func (t *Timeline) Replace(future Schedule) error {
 	spans, err := t.parse(future)
 	if err != nil {
@@ -209,6 +234,12 @@ func (t *Timeline) Replace(future Schedule) error {
 	}
 	t.replace(spans)
 	return nil
+}
+
+// Check returns nil, or the error of Replace.
+func (t *Timeline) Check(future Schedule) error {
+	_, err := t.parse(future)
+	return err
 }
 
 // Amend is Replace at an instant of a running link: what future says of the time

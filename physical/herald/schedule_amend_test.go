@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"qstack/physical"
 	"qstack/physical/herald"
 	"qstack/qnet"
 	"qstack/qnet/qnettest"
@@ -49,7 +50,7 @@ func TestTimelineAmend(t *testing.T) {
 		for n, p := range want {
 			c := epoch + uint64(n)
 			s, last := l.Span(c)
-			if got, ok := l.Next(rng, c); (ok && got == c) && p == 0 || p == 1 && got != c || (s == nil) != (p == 0) {
+			if got, ok := l.Next(rng, c, physical.Pattern{}); (ok && got == c) && p == 0 || p == 1 && got != c || (s == nil) != (p == 0) {
 				t.Fatalf("cycle %d: success in %d, sampler %v, want probability %g", n, got-epoch, s, p)
 			}
 			for _, other := range []uint64{c, min(last, c+50), last} {

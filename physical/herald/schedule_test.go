@@ -93,7 +93,7 @@ func TestTimelineEqualsAttempts(t *testing.T) {
 					}
 					looped[n]++
 
-					cycle, ok := l.Next(rng, epoch+uint64(start))
+					cycle, ok := l.Next(rng, epoch+uint64(start), physical.Pattern{})
 					switch {
 					case !ok && c.steps[len(c.steps)-1].p > 0:
 						t.Fatal("no success for ever, on a link that is in contact")
@@ -158,7 +158,7 @@ func TestTimelineConstant(t *testing.T) {
 		from := uint64(epoch)
 		for range 1000 {
 			want := from + s.Attempts(a) - 1
-			got, ok := l.Next(b, from)
+			got, ok := l.Next(b, from, physical.Pattern{})
 			if !ok || got != want {
 				t.Fatalf("p=%g from %d: cycle %d, %v, want %d", p, from, got, ok, want)
 			}
@@ -181,7 +181,7 @@ func TestTimelinePrecision(t *testing.T) {
 			c := uint64(0)
 			for c < epoch+99 {
 				var ok bool
-				if c, ok = l.Next(rng, epoch); !ok {
+				if c, ok = l.Next(rng, epoch, physical.Pattern{}); !ok {
 					t.Fatal("never")
 				}
 			}
@@ -197,11 +197,11 @@ func TestTimelineNever(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	// Out of contact for good, at once or after a segment without a success.
 	l := timeline(t, schedule([]step{{0, 1e-300}, {1000, 1}, {1001, 0}}, 1))
-	if c, ok := l.Next(rng, 0); !ok || c != epoch+1000 {
+	if c, ok := l.Next(rng, 0, physical.Pattern{}); !ok || c != epoch+1000 {
 		t.Errorf("cycle %d, %v, want %d", c, ok, uint64(epoch+1000))
 	}
 	for _, from := range []uint64{epoch + 1001, epoch + 1e15, math.MaxUint64} {
-		if c, ok := l.Next(rng, from); ok {
+		if c, ok := l.Next(rng, from, physical.Pattern{}); ok {
 			t.Errorf("from cycle %d: success in cycle %d, want none", from, c)
 		}
 	}
@@ -210,14 +210,14 @@ func TestTimelineNever(t *testing.T) {
 	sure := timeline(t, herald.Always(herald.Ideal{Probability: 1, Fidelity: 1, PeriodNS: 1}))
 	const last = epoch + math.MaxInt64
 	for range 1000 {
-		if c, ok := tiny.Next(rng, epoch); ok {
+		if c, ok := tiny.Next(rng, epoch, physical.Pattern{}); ok {
 			t.Fatalf("p=1e-300: success in cycle %d, want none", c)
 		}
 	}
-	if c, ok := sure.Next(rng, last); !ok || c != last {
+	if c, ok := sure.Next(rng, last, physical.Pattern{}); !ok || c != last {
 		t.Errorf("cycle %d, %v, want the last, %d", c, ok, uint64(last))
 	}
-	if c, ok := sure.Next(rng, last+1); ok {
+	if c, ok := sure.Next(rng, last+1, physical.Pattern{}); ok {
 		t.Errorf("success in cycle %d, which has no instant", c)
 	}
 }
@@ -241,13 +241,13 @@ func TestTimelineReplace(t *testing.T) {
 	want[cycles] = none
 	for range draws {
 		l := timeline(t, schedule(before, 10))
-		c, _ := l.Next(rng, epoch)
+		c, _ := l.Next(rng, epoch, physical.Pattern{})
 		past := l.Sampler(0)
 		if err := l.Replace(schedule(after, 10)); err != nil {
 			t.Fatal(err)
 		}
 		if c >= epoch+change {
-			c, _ = l.Next(rng, epoch+change)
+			c, _ = l.Next(rng, epoch+change, physical.Pattern{})
 		}
 		drawn[min(c-epoch, cycles)]++
 		if l.Sampler(0) != past || l.Segments() != len(all) {
@@ -266,7 +266,7 @@ func TestTimelineReplace(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 1000 {
-			if c, ok := l.Next(rng, epoch); ok && c >= epoch+uint64(from/10) {
+			if c, ok := l.Next(rng, epoch, physical.Pattern{}); ok && c >= epoch+uint64(from/10) {
 				t.Fatalf("success in cycle %d, out of contact from %d on", c-epoch, from/10)
 			}
 		}
@@ -274,7 +274,7 @@ func TestTimelineReplace(t *testing.T) {
 	if err := l.Replace(schedule([]step{{0, 1}}, 10)); err != nil {
 		t.Fatal(err)
 	}
-	if c, ok := l.Next(rng, 0); !ok || c != epoch {
+	if c, ok := l.Next(rng, 0, physical.Pattern{}); !ok || c != epoch {
 		t.Errorf("cycle %d, %v, want the epoch's", c, ok)
 	}
 }
@@ -306,7 +306,7 @@ func TestScheduleValidate(t *testing.T) {
 	}
 	qnettest.WantErr(t, l.Replace(nil), qnet.ErrInvalid, "schedule: no segments, want one at least")
 	qnettest.WantErr(t, l.Replace(herald.Always(ideal(11))), qnet.ErrInvalid, "schedule: segment 0: attempt period in nanoseconds is 11, want 10 as in the whole link")
-	if c, ok := l.Next(rand.New(rand.NewPCG(8, 8)), epoch); !ok || l.Segments() != 1 {
+	if c, ok := l.Next(rand.New(rand.NewPCG(8, 8)), epoch, physical.Pattern{}); !ok || l.Segments() != 1 {
 		t.Errorf("a refused replacement left %d segments, success in cycle %d, %v", l.Segments(), c, ok)
 	}
 }
@@ -319,7 +319,7 @@ func TestTimelineAllocates(t *testing.T) {
 	l := timeline(t, schedule(steps, 1))
 	rng := rand.New(rand.NewPCG(9, 9))
 	if n := testing.AllocsPerRun(1000, func() {
-		if c, ok := l.Next(rng, epoch); !ok || l.Sampler(l.Segment(c)) == nil {
+		if c, ok := l.Next(rng, epoch, physical.Pattern{}); !ok || l.Sampler(l.Segment(c)) == nil {
 			t.Fatal("no success")
 		}
 	}); n != 0 {
@@ -332,7 +332,7 @@ func BenchmarkTimelineConstant(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	b.ReportAllocs()
 	for b.Loop() {
-		l.Next(rng, epoch)
+		l.Next(rng, epoch, physical.Pattern{})
 	}
 }
 
@@ -348,7 +348,7 @@ func BenchmarkTimelinePass(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var ok bool
-		if cycle, ok = l.Next(rng, cycle+1); !ok || cycle > epoch+600e9 {
+		if cycle, ok = l.Next(rng, cycle+1, physical.Pattern{}); !ok || cycle > epoch+600e9 {
 			cycle = epoch
 		}
 	}

@@ -99,7 +99,7 @@ func (r *rig) pair() (a, b physical.Qubit, l qnet.BellLabel) {
 	if err := r.loop.RunUntil(k.CycleInstant(cycle)); err != nil {
 		r.t.Fatal(err)
 	}
-	l, ok := k.Herald([2]uint32{}, cycle)
+	l, ok := k.Herald([2]uint32{}, 0, cycle)
 	if !ok {
 		r.t.Fatal("no herald")
 	}

@@ -15,7 +15,7 @@ type Link struct {
 	LengthA, LengthB         float64         // metres from the mid-point
 	Attenuation              float64         // dB/km, the mean of both arms
 	FibreSpeed               float64         // of light in the fibre, m/s
-	// Pipelined says that attempts are made while heralds are under way.
+	// Pipelined says that attempts that measure are made while heralds are under way.
 	Pipelined bool
 	// Herald is the time in seconds from an attempt until both ends know what
 	// came of it: the photons' way to the mid-point and the herald's way back, on

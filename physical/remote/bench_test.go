@@ -104,7 +104,7 @@ func BenchmarkOutcomes(b *testing.B) {
 			cycles[i] = first + uint64(i)
 		}
 		r.run(batch * time.Microsecond)
-		n += k.HeraldBulk([2]uint32{}, cycles, labels)
+		n += k.HeraldBulk([2]uint32{}, 0, cycles, labels)
 		r.run(time.Microsecond)
 	}
 	if heard != 2*n || n == 0 {

@@ -57,7 +57,7 @@ func TestBulk(t *testing.T) {
 		cycles[i] = k.CycleAt(r.loop.Now()) + uint64(i)
 	}
 	r.run(pairs * time.Microsecond)
-	if got := k.HeraldBulk([2]uint32{}, cycles, labels); got != pairs {
+	if got := k.HeraldBulk([2]uint32{}, 0, cycles, labels); got != pairs {
 		t.Fatalf("%d pairs", got)
 	}
 	r.run(5 * time.Millisecond)
@@ -77,7 +77,7 @@ func TestBulk(t *testing.T) {
 
 	// Freed while outcomes are on their way to it.
 	more := []uint64{k.CycleAt(r.loop.Now()) - 1}
-	if k.HeraldBulk([2]uint32{}, more, labels) != 1 {
+	if k.HeraldBulk([2]uint32{}, 0, more, labels) != 1 {
 		t.Fatal("no herald")
 	}
 	r.clients[alice].Do(physical.Op{Kind: physical.OpFree, A: qs[0]}, nil)
@@ -111,7 +111,7 @@ func TestBulkAtOnce(t *testing.T) {
 	r.attached()
 	k := r.fab.Link(1)
 	k.OnArm(func(int, uint32) {
-		k.HeraldBulk([2]uint32{}, []uint64{k.CycleAt(r.loop.Now())}, make([]qnet.BellLabel, 1))
+		k.HeraldBulk([2]uint32{}, 0, []uint64{k.CycleAt(r.loop.Now())}, make([]qnet.BellLabel, 1))
 	})
 	heard := make(map[qnet.NodeID][]string)
 	for _, n := range []qnet.NodeID{alice, bob} {

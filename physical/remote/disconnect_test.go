@@ -179,7 +179,7 @@ func TestBreakAtEachMessage(t *testing.T) {
 					}
 					r.run(2 * time.Millisecond)
 					k := r.fab.Link(1)
-					k.HeraldBulk([2]uint32{}, []uint64{k.CycleAt(r.loop.Now()) - 1}, make([]qnet.BellLabel, 1))
+					k.HeraldBulk([2]uint32{}, 0, []uint64{k.CycleAt(r.loop.Now()) - 1}, make([]qnet.BellLabel, 1))
 				}
 				r.run(300 * time.Millisecond)
 				if broken != 1 {

@@ -10,7 +10,7 @@ import (
 )
 
 // Version is the version of the protocol.
-const Version = 2
+const Version = 3
 
 // The numbers of the messages.
 const (
@@ -54,7 +54,7 @@ func (*Attach) Doc() string {
 
 // Fields implements wire.Message.
 func (m *Attach) Fields(c *wire.Codec) {
-	c.Uvarint("version", &m.Version, "of the protocol, 2")
+	c.Uvarint("version", &m.Version, "of the protocol, 3")
 }
 
 // Attached answers Attach.
@@ -172,10 +172,12 @@ func (m *Ops) Fields(c *wire.Codec) {
 }
 
 func opFields(c *wire.Codec, o *Op) {
-	wire.Uint(c, "kind", &o.Kind, 0, "1 allocate, 2 arm, 3 free, 4 gate, 5 measure, 6 Bell measurement, 7 prepare")
+	wire.Uint(c, "kind", &o.Kind, 0, "1 allocate, 2 arm, 3 free, 4 gate, 5 measure, 6 Bell measurement, 7 prepare, 8 refresh")
 	all := o.Kind == 0
+	if all || o.Kind == physical.OpArm || o.Kind == physical.OpPrepare || o.Kind == physical.OpRefresh {
+		wire.Uint(c, "link", &o.Link, 0, "arm, prepare and refresh: number of the link")
+	}
 	if all || o.Kind == physical.OpArm || o.Kind == physical.OpPrepare {
-		wire.Uint(c, "link", &o.Link, 0, "arm and prepare: number of the link")
 		wire.Uint(c, "lane", &o.Lane, 0, "arm and prepare: communication qubit of this end")
 	}
 	if all || o.Kind == physical.OpArm {
@@ -203,10 +205,32 @@ func opFields(c *wire.Codec, o *Op) {
 		angleField(c, "phi", &o.Basis.Phi, "measure: φ of the basis in radians")
 		c.Bool("free", &o.Free, "measure: the qubit is free afterwards")
 	}
+	if all || o.Kind == physical.OpRefresh {
+		patternFields(c, &o.Pattern)
+	}
+}
+
+// patternFields visits a pattern. None travels as one that is all 0.
+func patternFields(c *wire.Codec, pattern **physical.Pattern) {
+	var p physical.Pattern
+	if *pattern != nil {
+		p = **pattern
+	}
+	c.Uvarint("pattern.first", &p.First, "refresh: first cycle of the pattern of attempts, rounded up to a multiple of the stride")
+	c.Uvarint("pattern.stride", &p.Stride, "refresh: attempts are made in its multiples; 0 stands for 1")
+	c.Uvarint("pattern.every", &p.Every, "refresh: cycles of a block of attempts; 0 if there are no pauses")
+	c.Uvarint("pattern.pause", &p.Pause, "refresh: cycles at least from a block to the next, which begins in a multiple of the stride")
+	if c.Decoding() {
+		if *pattern = nil; !p.IsZero() {
+			*pattern = &p
+		}
+	}
 }
 
 // usesA reports whether operand A matters.
-func usesA(op *physical.Op) bool { return op.Kind >= physical.OpFree && op.Kind <= physical.OpBSM }
+func usesA(op *physical.Op) bool {
+	return op.Kind >= physical.OpFree && op.Kind <= physical.OpBSM || op.Kind == physical.OpRefresh
+}
 
 // usesB reports whether operand B matters.
 func usesB(op *physical.Op) bool {

@@ -43,10 +43,12 @@ func samples() []wire.Message {
 			{Op: physical.Op{Kind: physical.OpMeasure, A: q(12, 13), Basis: qnet.Basis{Theta: 0.5, Phi: math.Inf(1)}, Free: true}},
 			{Op: physical.Op{Kind: physical.OpBSM, A: q(14, 15), B: q(16, 17)}},
 			{Op: physical.Op{Kind: physical.OpPrepare, Link: 18, Lane: 190}},
+			{Op: physical.Op{Kind: physical.OpRefresh, A: q(19, 20), Link: 21, Pattern: &physical.Pattern{First: 1 << 32, Stride: 15, Every: 345, Pause: 31}}},
+			{Op: physical.Op{Kind: physical.OpRefresh, A: q(22, 23), Link: 24}},
 		}},
 		&remote.Ops{First: 1 << 32, Ops: []remote.Op{
 			{Op: physical.Op{Kind: 77}},
-			{Op: physical.Op{Link: 1, Lane: 2, Gate: 3, A: q(4, 5), B: q(6, 7), Angle: 8, Basis: qnet.Basis{Theta: 9, Phi: 10}, Free: true},
+			{Op: physical.Op{Link: 1, Lane: 2, Gate: 3, A: q(4, 5), B: q(6, 7), Angle: 8, Basis: qnet.Basis{Theta: 9, Phi: 10}, Free: true, Pattern: &physical.Pattern{First: 11, Pause: 12}},
 				Bases: []qnet.Basis{qnet.BasisY}, Weights: []float64{2}},
 		}},
 		&remote.Results{Results: []remote.Result{

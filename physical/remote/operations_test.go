@@ -214,7 +214,7 @@ func TestCloseInCallback(t *testing.T) {
 			r.clients[bob].ArmBulk(1, 0, physical.BasisSource{}, func(physical.Outcomes, error) {}, nil)
 			r.run(5 * time.Millisecond)
 			k := r.fab.Link(1)
-			k.HeraldBulk([2]uint32{}, []uint64{k.CycleAt(r.loop.Now()) - 1}, make([]qnet.BellLabel, 1))
+			k.HeraldBulk([2]uint32{}, 0, []uint64{k.CycleAt(r.loop.Now()) - 1}, make([]qnet.BellLabel, 1))
 			r.run(5 * time.Millisecond)
 			r.net.Remove(world)
 			r.run(300 * time.Millisecond)

@@ -240,7 +240,7 @@ func (r *rig) pair(link physical.LinkID, lane uint32) (qa, qb physical.Qubit) {
 	qa, qb = r.arm(link, lane)
 	r.run(us(20))
 	k := r.fab.Link(link)
-	if _, ok := k.Herald([2]uint32{lane, lane}, k.CycleAt(r.loop.Now())-1); !ok {
+	if _, ok := k.Herald([2]uint32{lane, lane}, 0, k.CycleAt(r.loop.Now())-1); !ok {
 		r.t.Fatal("no herald")
 	}
 	return qa, qb

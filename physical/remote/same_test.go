@@ -87,12 +87,12 @@ func (j journal) outcomes(node qnet.NodeID, at qnet.Time, i int, o physical.Outc
 // herald makes a pair, or measures pairs directly.
 func (c *call) herald(f *fabric.Fabric) string {
 	k := f.Link(c.link)
-	k.Begin(c.lanes, c.cycles[0]-5, c.cycles[0])
-	if label, ok := k.Herald(c.lanes, c.cycles[0]); ok {
+	k.Begin(c.lanes, 0, physical.Pattern{}, c.cycles[0]-5, c.cycles[0])
+	if label, ok := k.Herald(c.lanes, 0, c.cycles[0]); ok {
 		return label.String()
 	}
 	labels := make([]qnet.BellLabel, len(c.cycles))
-	n := k.HeraldBulk(c.lanes, c.cycles, labels)
+	n := k.HeraldBulk(c.lanes, 0, c.cycles, labels)
 	return fmt.Sprint(labels[:n])
 }
 
@@ -150,11 +150,16 @@ func sameAsInProcess(t *testing.T, seed uint64, delay, early time.Duration) {
 				{Kind: physical.OpArm, Link: 1, Lane: 99},
 			}[rng.IntN(8)]
 		} else {
-			switch rng.IntN(12) {
+			switch rng.IntN(13) {
 			case 0:
 				op.Kind = physical.OpAlloc
 			case 11:
 				op.Kind, op.Link, op.Lane = physical.OpPrepare, physical.LinkID(1+rng.IntN(2)), uint32(rng.IntN(2))
+			case 12:
+				op.Kind, op.Link, op.A = physical.OpRefresh, physical.LinkID(1+rng.IntN(2)), pick(node)
+				if rng.IntN(4) > 0 {
+					op.Pattern = &physical.Pattern{First: rng.Uint64N(1 << 32), Stride: rng.Uint64N(20), Every: rng.Uint64N(300), Pause: rng.Uint64N(30)}
+				}
 			case 1, 2:
 				op.Kind, op.Link, op.Lane = physical.OpArm, physical.LinkID(1+rng.IntN(2)), uint32(rng.IntN(2))
 				if op.Lane == 1 {

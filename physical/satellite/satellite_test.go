@@ -347,7 +347,7 @@ func TestPassEqualsAttempts(t *testing.T) {
 				looped[2*int(at)+bit(differ)]++
 			}
 		}
-		for c, ok := l.Next(rng, physical.CycleBase); ok; c, ok = l.Next(rng, c+1) {
+		for c, ok := l.Next(rng, physical.CycleBase, physical.Pattern{}); ok; c, ok = l.Next(rng, c+1, physical.Pattern{}) {
 			s := l.Sampler(l.Segment(c))
 			w := s.Heralds()[s.Herald(rng)].State.Weights()
 			drawn[2*int(l.Cycles().Instant(c).Seconds())+bit(rng.Float64() < w[qnet.PsiPlus]+w[qnet.PsiMinus])]++

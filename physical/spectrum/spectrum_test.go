@@ -368,7 +368,7 @@ func TestAssign(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(6, 6))
 	var count [2]int // in the second before, and after
-	for c, ok := l.Next(rng, physical.CycleBase); ok && l.Cycles().Instant(c) < 2e9; c, ok = l.Next(rng, c+1) {
+	for c, ok := l.Next(rng, physical.CycleBase, physical.Pattern{}); ok && l.Cycles().Instant(c) < 2e9; c, ok = l.Next(rng, c+1, physical.Pattern{}) {
 		count[l.Segment(c)]++
 	}
 	for i, m := range []herald.Model{old.Model, premium.Model} {

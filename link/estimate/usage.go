@@ -1,0 +1,289 @@
+package estimate
+
+import (
+	"math"
+	"time"
+
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// Type says what becomes of a pair.
+type Type uint8
+
+// The types, in the order of those of package link.
+const (
+	Keep    Type = iota // both halves stay in qubits
+	Measure             // both ends measure at once
+	Prepare             // the end Creator measures when it hears the herald, the other keeps its half
+)
+
+// Usage is what a request does with the pairs of a link.
+type Usage struct {
+	Type Type
+	// Creator is the side, 0 or 1, that measures its half of a Prepare request.
+	Creator int
+	// Store says that kept halves are moved into storage qubits, which were
+	// initialised before, once the herald is known. Both ends of a Keep request
+	// move theirs; of a Prepare request the end that keeps its half.
+	Store bool
+	// Pairs is how many pairs are kept until the last of them is there, if the
+	// request is Consecutive.
+	Pairs       uint64
+	Consecutive bool
+	// Lanes attempt at the same time for the request; 0 stands for 1.
+	Lanes int
+	// Pattern says in which cycles a lane attempts; First is of no account. A storage
+	// qubit is initialised at the begin of every block of attempts; if there are no
+	// blocks, once before the first attempt.
+	Pattern physical.Pattern
+}
+
+// name says in an error what the request does.
+func (u *Usage) name() string {
+	switch {
+	case u.Type == Measure:
+		return "measured"
+	case u.Type == Prepare && u.Store:
+		return "prepared and stored"
+	case u.Type == Prepare:
+		return "prepared"
+	case u.Consecutive && u.Store:
+		return "stored until all are there"
+	case u.Consecutive:
+		return "kept until all are there"
+	case u.Store:
+		return "stored"
+	}
+	return "kept"
+}
+
+// pairs returns how many pairs wait for each other.
+func (u *Usage) pairs() uint64 {
+	if u.Consecutive && u.Type == Keep {
+		return max(1, u.Pairs)
+	}
+	return 1
+}
+
+func (u *Usage) lanes() int { return max(1, u.Lanes) }
+
+// stores reports whether the half of a side is moved.
+func (u *Usage) stores(side int) bool {
+	return u.Store && (u.Type == Keep || u.Type == Prepare && side != u.Creator)
+}
+
+// block returns the cycles from the begin of one block of attempts to that of the
+// next and the attempts in it; without pauses the block is one attempt.
+func block(p physical.Pattern) (cycles, attempts float64) {
+	s := max(1, p.Stride)
+	if p.Every == 0 {
+		return float64(s), 1
+	}
+	up := func(n uint64) float64 { return math.Ceil(float64(n) / float64(s)) }
+	return up(p.Every+p.Pause) * float64(s), up(p.Every)
+}
+
+// validate returns an error unless the link can serve the usage, whatever the
+// fidelity.
+func (e *Estimator) validate(u *Usage) error {
+	if u.Type > Prepare || u.Creator < 0 || u.Creator > 1 {
+		return qnet.Errorf(qnet.ErrInvalid, "link %s: there are no requests of type %d for side %d", e.cfg.Name, u.Type, u.Creator)
+	}
+	if u.Type != Measure && e.cfg.Immediate {
+		return qnet.Errorf(qnet.ErrUnsupported, "link %s: light is measured as it arrives, so there is no pair to keep: ask for pairs to be measured", e.cfg.Name)
+	}
+	for side := range e.ends {
+		storage := e.cfg.Specs[side].Storage
+		n := u.pairs()
+		switch {
+		case u.stores(side) && storage == 0:
+			return qnet.Errorf(qnet.ErrUnsupported, "link %s: pairs are to be stored, and end %s has no storage qubits", e.cfg.Name, sideName(side))
+		case u.stores(side) && n > uint64(storage):
+			return qnet.Errorf(qnet.ErrUnsupported, "link %s: %d pairs are to be stored at a time, and end %s has %d storage qubits", e.cfg.Name, n, sideName(side), storage)
+		case u.Type == Keep && !u.Store && n > uint64(u.lanes()):
+			return qnet.Errorf(qnet.ErrUnsupported, "link %s: %d pairs are to be kept at a time, and there are %d lanes: ask for them to be stored, if there is storage", e.cfg.Name, n, u.lanes())
+		}
+	}
+	return nil
+}
+
+func sideName(side int) string { return string("AB"[side&1]) }
+
+// plan is what happens to a pair of a usage until it is handed up: a channel on
+// either half, and if both are stored a part besides, since the storage qubits of
+// both ends are as old as each other: the covariance of their z, times a channel on
+// either half that is the derivative by z.
+type plan struct {
+	ready      time.Duration // from emission until the later of the ends has its half
+	halves     [2]channel    // of either half until then
+	tilts      [2]channel
+	covariance float64
+	kinds      [2]*qubit     // in which a half is then
+	attempt    float64       // mean time from one attempt of a lane to the next, ns
+	dead       time.Duration // after a pair in which its lane makes no attempts
+}
+
+// then adds a channel on a half.
+func (p *plan) then(side int, c *channel) {
+	p.halves[side] = p.halves[side].then(c)
+	if p.covariance != 0 {
+		p.tilts[side] = p.tilts[side].then(c)
+	}
+}
+
+// apply returns the state that becomes of a pair.
+func (p *plan) apply(s *state) state {
+	out := s.through(&p.halves[0], &p.halves[1])
+	if p.covariance != 0 {
+		for i, x := range s.through(&p.tilts[0], &p.tilts[1]) {
+			out[i] += p.covariance * x
+		}
+	}
+	return out
+}
+
+// plan returns what happens to a kept pair that was made with the given probability
+// per attempt. The half that is measured in a Prepare request waits for the herald.
+func (e *Estimator) plan(u *Usage, probability float64) (p plan) {
+	cycles, attempts := block(u.Pattern)
+	p.attempt = cycles / attempts * e.cfg.Period
+	heralded := 2 * e.cfg.Half
+	for side := range e.ends {
+		p.halves[side] = e.ends[side].communication.over(heralded)
+		p.kinds[side] = &e.ends[side].communication
+	}
+	p.ready = heralded
+	if !u.stores(0) && !u.stores(1) {
+		return p
+	}
+	a, b := &e.ends[0].storage, &e.ends[1].storage
+	if u.stores(0) && u.stores(1) && a.longitudinal > 0 && b.longitudinal > 0 {
+		p.covariance = a.offset() * b.offset() * (e.aged(a.longitudinal+b.longitudinal, u, probability) -
+			e.aged(a.longitudinal, u, probability)*e.aged(b.longitudinal, u, probability))
+	}
+	var moved [2]time.Duration
+	for side := range e.ends {
+		if !u.stores(side) {
+			continue
+		}
+		d, s := &e.ends[side], e.cfg.Specs[side]
+		moved[side] = 2 * s.Gate2
+		f := 1.0
+		if !s.Serial { // else there are no attempts meanwhile
+			f = e.disturbed(side, u, s.Gate2, p.attempt)
+		}
+		z := d.storage.rest + d.storage.offset()*e.aged(d.storage.longitudinal, u, probability)
+		m := d.in.channel(z, f)
+		if p.covariance != 0 {
+			slope := d.in.slope(f)
+			p.tilts[side] = p.halves[side].then(&slope)
+		}
+		p.halves[side] = p.halves[side].then(&m)
+		p.kinds[side] = &d.storage
+		p.dead = max(p.dead, heralded+moved[side]+s.Init+d.storage.init)
+	}
+	last := max(moved[0], moved[1])
+	p.ready += last
+	for side := range p.halves {
+		if u.Type == Prepare && side == u.Creator {
+			continue // it is measured at once
+		}
+		t := last - moved[side]
+		rest := p.kinds[side].over(t)
+		if u.stores(side) {
+			f := e.disturbed(side, u, t, p.attempt)
+			rest[1][1] *= f
+			rest[2][2] *= f
+		}
+		p.then(side, &rest)
+	}
+	return p
+}
+
+// disturbed returns what the attempts of the other lanes leave of a coherence in
+// storage in a time.
+func (e *Estimator) disturbed(side int, u *Usage, t time.Duration, attempt float64) float64 {
+	d, others := &e.ends[side], float64(u.lanes()-1)
+	if d.keep == 0 || others == 0 {
+		return 1
+	}
+	return math.Exp(d.keep * others * float64(t) / attempt)
+}
+
+// offset returns how far z of the Bloch vector of a qubit is above rest when it has
+// been initialised.
+func (q *qubit) offset() float64 { return 1 - q.noise.InitDepolarising - q.rest }
+
+// aged returns the mean of exp(−rate·t), rate in 1/ns, where t is the age of a storage
+// qubit, initialised at the begin of a block of attempts, when the herald of a pair
+// comes. The n-th attempt of the block, from 0, brings the pair with a probability
+// proportional to (1−p)ⁿ.
+func (e *Estimator) aged(rate float64, u *Usage, p float64) float64 {
+	if rate == 0 {
+		return 1
+	}
+	mean := math.Exp(-rate * 2 * float64(e.cfg.Half))
+	if p >= 1 {
+		return mean
+	}
+	// p/(1−x·y)·(1−(x·y)ⁿ)/(1−xⁿ), where x = 1−p and y is the factor of an attempt.
+	step := rate * float64(max(1, u.Pattern.Stride)) * e.cfg.Period
+	fails := math.Log1p(-p)
+	mean *= p / -math.Expm1(fails-step)
+	if u.Pattern.Every > 0 {
+		_, n := block(u.Pattern)
+		mean *= math.Expm1(n*(fails-step)) / math.Expm1(n*fails)
+	}
+	return mean
+}
+
+// waits is how long the pairs of a request wait for the last.
+type waits struct {
+	pairs, lanes uint64
+	stored       bool
+	probability  float64
+	attempt      float64 // ns
+	dead         float64 // ns
+}
+
+// mean returns the mean over the pairs of a request, and over chance, of
+// exp(−rate·t+keep·n), where t is the time in ns and n the number of attempts for
+// which a pair waits for the last.
+//
+// From one pair to the next all lanes that have no pair attempt, each success
+// takes a whole number of attempts, at least one, and if pairs are stored those of
+// all lanes begin when the last pair is in storage: what some lanes may gain by not
+// waiting is left out, so that the wait is not underrated.
+func (w *waits) mean(rate, keep float64) float64 {
+	if w.pairs == 1 {
+		return 1
+	}
+	// factor returns the mean for one step, with so many lanes.
+	factor := func(lanes float64) float64 {
+		fails := math.Exp(lanes * math.Log1p(-min(w.probability, 1)))
+		x := math.Exp(-rate*w.attempt + keep*lanes)
+		g := math.Exp(-rate*w.dead + keep*(lanes-1)*w.dead/w.attempt)
+		return g * (1 - fails) * x / (1 - fails*x)
+	}
+	sum, left := 1.0, 1.0 // the last pair does not wait
+	if w.stored {
+		g := factor(float64(w.lanes))
+		for i := uint64(1); i < w.pairs && left > 1e-18; i++ {
+			left *= g
+			sum += left
+		}
+		return sum / float64(w.pairs)
+	}
+	for i := w.pairs - 1; i > 0 && left > 1e-18; i-- { // i pairs are there
+		left *= factor(float64(w.lanes - i))
+		sum += left
+	}
+	return sum / float64(w.pairs)
+}
+
+// rate returns the pairs per second of all lanes together.
+func (p *plan) rate(u *Usage, probability float64) float64 {
+	perPair := p.attempt/probability + float64(p.dead)
+	return 1e9 * float64(u.lanes()) / perPair
+}

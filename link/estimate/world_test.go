@@ -1,0 +1,514 @@
+package estimate_test
+
+import (
+	"math"
+	"math/cmplx"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"qstack/link/estimate"
+	"qstack/physical"
+	"qstack/physical/fabric"
+	"qstack/physical/herald"
+	"qstack/physical/state"
+	"qstack/qnet"
+	"qstack/qnet/event"
+)
+
+const (
+	alice qnet.NodeID = 0xa11ce
+	bob   qnet.NodeID = 0xb0b
+	link              = physical.LinkID(1)
+)
+
+// always is a model of which every attempt succeeds, in one way.
+type always struct {
+	herald.Herald
+	period float64
+}
+
+func (m always) Validate() error             { return nil }
+func (m always) SuccessProbability() float64 { return 1 }
+func (m always) Period() float64             { return m.period }
+func (m always) Heralds() []herald.Herald {
+	h := m.Herald
+	h.P = 1
+	return []herald.Herald{h}
+}
+
+// hardware is a link and its ends.
+type hardware struct {
+	specs     [2]physical.Spec
+	heralds   []herald.Herald
+	p         float64 // success probability
+	period    float64
+	length    float64
+	pipelined bool
+	lanes     int
+}
+
+// estimator returns the estimator of the hardware, with one operating point.
+func (h *hardware) estimator(t testing.TB, half time.Duration) *estimate.Estimator {
+	t.Helper()
+	e, err := estimate.New(estimate.Config{
+		Link: link, Name: "alice-bob", Half: half, Period: h.period, Pipelined: h.pipelined,
+		Points: []estimate.Point{{Name: "only", Probability: h.p, Heralds: h.heralds}},
+		Specs:  [2]*physical.Spec{&h.specs[0], &h.specs[1]},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// world is emulated hardware.
+type world struct {
+	*fabric.Fabric
+	t    testing.TB
+	loop *event.Virtual
+}
+
+// world returns emulated hardware with the given model, or one that always
+// succeeds with one kind of herald, that does what the data sheets say.
+func (h *hardware) world(t testing.TB, m herald.Model, seed uint64) *world {
+	t.Helper()
+	c := fabric.Config{Seed: seed}
+	lanes := max(1, h.lanes)
+	for i, id := range []qnet.NodeID{alice, bob} {
+		s := h.specs[i]
+		s.Lanes = map[physical.LinkID]int{link: lanes}
+		decay := state.Decay{T1: s.T1, T2: s.T2, Depolarise: s.Depolarise}
+		storage := decay
+		if m := s.Memory; m != nil {
+			storage = state.Decay{T1: m.T1, T2: m.T2, Depolarise: m.Depolarise}
+		}
+		c.Nodes = append(c.Nodes, fabric.NodeConfig{ID: id, Name: id.String(), Spec: s, Communication: decay, Storage: storage, Noise: s.Noise})
+	}
+	c.Links = []fabric.LinkConfig{{ID: link, A: alice, B: bob, LanesA: lanes, LanesB: lanes, Model: m, Length: h.length, Pipelined: h.pipelined,
+		DephasingA: h.specs[0].AttemptDephasing[link], DephasingB: h.specs[1].AttemptDephasing[link]}}
+	loop := event.NewVirtual()
+	f, err := fabric.New(c, loop, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{f, t, loop}
+}
+
+// start begins an operation that must succeed; the result is there when the loop
+// has come to its end.
+func (w *world) start(node qnet.NodeID, op physical.Op) *physical.Result {
+	r := new(physical.Result)
+	w.Device(node).Do(op, func(x physical.Result) {
+		if *r = x; x.Err != nil {
+			w.t.Fatal(x.Err)
+		}
+	})
+	return r
+}
+
+func (w *world) until(t qnet.Time) {
+	w.t.Helper()
+	if err := w.loop.RunUntil(t); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) fidelity(at qnet.Time, q [2]physical.Qubit, l qnet.BellLabel) float64 {
+	w.t.Helper()
+	w.until(at)
+	f, err := w.Oracle().BellFidelity(at, q[0], q[1], l)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return f
+}
+
+var nodes = [2]qnet.NodeID{alice, bob}
+
+// pair heralds a pair on lane 0 in the n-th attempt, from 0, of a block that begins
+// at the instant when storage qubits have been initialised, if they are asked for. It
+// returns the emission instant, when the herald has become known.
+func (w *world) pair(h *hardware, n uint64, store bool) (emitted qnet.Time, q, storage [2]physical.Qubit) {
+	w.t.Helper()
+	k := w.Link(link)
+	begin := k.CycleInstant(k.CycleAt(qnet.Time(100 * time.Millisecond)))
+	var armed, alloced [2]*physical.Result
+	for i, node := range nodes {
+		s := &h.specs[i]
+		init := s.Init
+		if s.Memory != nil {
+			init = s.Memory.Init
+		}
+		if store {
+			w.loop.At(begin.Add(-init), func() { alloced[i] = w.start(node, physical.Op{Kind: physical.OpAlloc}) })
+		}
+		before := s.Init
+		w.loop.At(begin.Add(-before), func() { armed[i] = w.start(node, physical.Op{Kind: physical.OpArm, Link: link}) })
+	}
+	w.until(begin)
+	cycle := k.CycleAt(begin) + n
+	emitted = k.CycleInstant(cycle)
+	w.until(emitted.Add(k.HalfDelay()))
+	if _, ok := k.Herald([2]uint32{}, 0, cycle); !ok {
+		w.t.Fatalf("no herald in attempt %d", n)
+	}
+	w.until(emitted.Add(2 * k.HalfDelay()))
+	for i := range nodes {
+		q[i] = armed[i].Qubit
+		if store {
+			storage[i] = alloced[i].Qubit
+		}
+	}
+	return emitted, q, storage
+}
+
+// move moves both halves into storage qubits and returns when the later one is
+// there.
+func (w *world) move(q, storage [2]physical.Qubit) (at qnet.Time) {
+	w.t.Helper()
+	var last [2]*physical.Result
+	for i, node := range nodes {
+		w.start(node, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: q[i], B: storage[i]})
+		last[i] = w.start(node, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: storage[i], B: q[i]})
+		w.start(node, physical.Op{Kind: physical.OpFree, A: q[i]})
+	}
+	now := w.loop.Now()
+	w.until(now.Add(2*max(w.Device(alice).Spec().Gate2, w.Device(bob).Spec().Gate2) + 1))
+	return max(last[0].At, last[1].At)
+}
+
+// randomState returns a density matrix of random rank: near a Bell state in half of
+// the cases.
+func randomState(rng *rand.Rand) (s herald.State) {
+	rank := 1 + rng.IntN(4)
+	for range rank {
+		var v [4]complex128
+		for i := range v {
+			v[i] = complex(rng.NormFloat64(), rng.NormFloat64())
+		}
+		for i := range s {
+			s[i] += v[i/4] * cmplx.Conj(v[i%4])
+		}
+	}
+	trace := real(s[0] + s[5] + s[10] + s[15])
+	var weights [4]float64
+	weights[rng.IntN(4)] = 1
+	bell := herald.BellDiagonal(weights)
+	mix := complex(float64(rng.IntN(2))*0.8, 0)
+	for i := range s {
+		s[i] = mix*bell[i] + (1-mix)*s[i]/complex(trace, 0)
+	}
+	return s
+}
+
+// randomHeralds returns kinds of success, some with the same label.
+func randomHeralds(rng *rand.Rand) (hs []herald.Herald) {
+	sum := 0.0
+	for range 1 + rng.IntN(4) {
+		h := herald.Herald{Label: qnet.BellLabel(rng.IntN(4)), P: 0.1 + rng.Float64(), State: randomState(rng)}
+		sum += h.P
+		hs = append(hs, h)
+	}
+	for i := range hs {
+		hs[i].P /= sum
+	}
+	return hs
+}
+
+// some returns x, or 0 in a third of the cases.
+func some(rng *rand.Rand, x float64) float64 {
+	if rng.IntN(3) == 0 {
+		return 0
+	}
+	return x * rng.Float64()
+}
+
+func times(rng *rand.Rand, n int) time.Duration {
+	return time.Duration(rng.IntN(n+1)) * time.Microsecond
+}
+
+func randomNoise(rng *rand.Rand) physical.QubitNoise {
+	return physical.QubitNoise{InitDepolarising: some(rng, 0.5), Gate1Depolarising: some(rng, 0.5),
+		ReadoutError: physical.ReadoutError{some(rng, 0.3), some(rng, 0.3)}}
+}
+
+func randomDecay(rng *rand.Rand) (t1, t2, depolarise float64) {
+	t1, t2 = some(rng, 5e-3), some(rng, 5e-3)
+	if t1 > 0 {
+		t2 = min(t2, 2*t1)
+	}
+	return t1, t2, some(rng, 300)
+}
+
+// randomSpec returns a data sheet with all durations in whole microseconds.
+func randomSpec(rng *rand.Rand) (s physical.Spec) {
+	s = physical.Spec{Storage: 2, Init: times(rng, 20), Gate1: times(rng, 20), Gate2: times(rng, 300), Readout: times(rng, 100)}
+	s.T1, s.T2, s.Depolarise = randomDecay(rng)
+	s.Noise = physical.Noise{Gate2Depolarising: some(rng, 0.3), Gate2Dephasing: some(rng, 0.2), QubitNoise: randomNoise(rng)}
+	if rng.IntN(2) == 0 {
+		s.Memory = &physical.Memory{Init: times(rng, 50), Gate1: times(rng, 20), Readout: times(rng, 100)}
+		s.Memory.T1, s.Memory.T2, s.Memory.Depolarise = randomDecay(rng)
+		s.Noise.Memory = randomNoise(rng)
+	}
+	return s
+}
+
+func randomHardware(rng *rand.Rand) *hardware {
+	return &hardware{specs: [2]physical.Spec{randomSpec(rng), randomSpec(rng)}, heralds: randomHeralds(rng),
+		p: 0.05 + 0.9*rng.Float64(), period: 1000, length: float64(rng.IntN(40)) * 1000}
+}
+
+func near(t *testing.T, what string, got, want, tolerance float64) {
+	t.Helper()
+	if !(math.Abs(got-want) <= tolerance) {
+		t.Errorf("%s is %.12g, want %.12g within %g", what, got, want, tolerance)
+	}
+}
+
+// A pair of one label is at any age what the emulated world has, and the estimate is
+// the mean over the kinds of success.
+func TestKeptAgainstWorld(t *testing.T) {
+	for i := range 2000 {
+		rng := qnet.NewRand(uint64(i), "kept")
+		h := randomHardware(rng)
+		half := h.world(t, always{h.heralds[0], h.period}, 1).Link(link).HalfDelay()
+		e := h.estimator(t, half)
+		age := 2*half + times(rng, 1000)
+		var mean, weight [4]float64
+		var atHerald float64
+		for _, k := range h.heralds {
+			w := h.world(t, always{k, h.period}, 1)
+			emitted, q, _ := w.pair(h, 0, false)
+			atHerald += k.P * w.fidelity(emitted.Add(2*half), q, k.Label)
+			mean[k.Label] += k.P * w.fidelity(emitted.Add(age), q, k.Label)
+			weight[k.Label] += k.P
+		}
+		est, err := e.Estimate(0, estimate.Usage{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "fidelity", est.Fidelity, atHerald, 1e-9)
+		if est.Age != 2*half || est.Model != est.Fidelity || est.Granted != est.Fidelity {
+			t.Errorf("estimate is %+v", est)
+		}
+		for l := range qnet.BellLabel(4) {
+			if weight[l] > 0 {
+				near(t, "fidelity of a label at an age", e.At(0, l, estimate.Usage{}, age), mean[l]/weight[l], 1e-9)
+			}
+		}
+		if t.Failed() {
+			t.Fatalf("case %d: %+v", i, h)
+		}
+	}
+}
+
+// Stored pairs, of which the storage qubit was initialised at the begin of a block of
+// attempts, averaged over the attempts that can bring the pair.
+func TestStoredAgainstWorld(t *testing.T) {
+	for i := range 600 {
+		rng := qnet.NewRand(uint64(i), "stored")
+		h := randomHardware(rng)
+		pattern := physical.Pattern{Stride: uint64(1 + rng.IntN(3)), Every: uint64(1 + rng.IntN(8)), Pause: uint64(rng.IntN(5))}
+		u := estimate.Usage{Store: true, Pattern: pattern}
+		half := h.world(t, always{h.heralds[0], h.period}, 1).Link(link).HalfDelay()
+		est, err := h.estimator(t, half).Estimate(0, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := times(rng, 500)
+		var mean, aged, total float64
+		var ready time.Duration
+		for n := uint64(0); n < pattern.Every; n += pattern.Stride {
+			p := math.Pow(1-h.p, float64(n/pattern.Stride))
+			total += p
+			for _, k := range h.heralds {
+				w := h.world(t, always{k, h.period}, 1)
+				emitted, q, storage := w.pair(h, n, true)
+				at := w.move(q, storage)
+				mean += p * k.P * w.fidelity(at, storage, k.Label)
+				aged += p * k.P * w.fidelity(at.Add(later), storage, k.Label)
+				ready = at.Sub(emitted)
+			}
+		}
+		near(t, "fidelity", est.Fidelity, mean/total, 1e-9)
+		if est.Age != ready {
+			t.Errorf("age is %v, want %v", est.Age, ready)
+		}
+		e := h.estimator(t, half)
+		sum := 0.0
+		for _, k := range h.heralds {
+			sum += k.P * e.At(0, k.Label, u, ready+later)
+		}
+		near(t, "mean fidelity later", sum, aged/total, 1e-9)
+		if t.Failed() {
+			t.Fatalf("case %d: %+v %+v", i, h, u)
+		}
+	}
+}
+
+// Attempts of other lanes dephase what is being stored.
+func TestStoredBesideAttempts(t *testing.T) {
+	for i := range 300 {
+		rng := qnet.NewRand(uint64(i), "beside")
+		h := randomHardware(rng)
+		h.heralds = h.heralds[:1]
+		h.heralds[0].P = 1
+		h.p, h.lanes = 1, 2
+		for side := range h.specs {
+			s := &h.specs[side]
+			s.AttemptDephasing = map[physical.LinkID]float64{link: some(rng, 0.02)}
+			if s.Serial = i%3 == 0; s.Serial {
+				// Nothing takes time but the gates, which attempts pause for, so that none
+				// is made until the end, which is not at that of a cycle.
+				h.length, s.Init, s.Gate2 = 0, 0, 100_300
+				if s.Memory != nil {
+					s.Memory.Init = 0
+				}
+			}
+		}
+		u := estimate.Usage{Store: true, Lanes: 2}
+		w := h.world(t, always{h.heralds[0], h.period}, 1)
+		k := w.Link(link)
+		for _, node := range nodes {
+			w.start(node, physical.Op{Kind: physical.OpArm, Link: link, Lane: 1})
+		}
+		w.until(qnet.Time(time.Millisecond))
+		k.Begin([2]uint32{1, 1}, 0, physical.Pattern{}, k.CycleAt(w.loop.Now()), 1<<62)
+		est, err := h.estimator(t, k.HalfDelay()).Estimate(0, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, q, storage := w.pair(h, 0, true)
+		at := w.move(q, storage)
+		near(t, "fidelity", est.Fidelity, w.fidelity(at, storage, h.heralds[0].Label), 1e-9)
+		if t.Failed() {
+			t.Fatalf("case %d: %+v", i, h)
+		}
+	}
+}
+
+// Pairs that wait in storage for others while one or two lanes attempt: the sum over all
+// waiting times, up to a probability of 1e-13.
+func TestConsecutiveStoredAgainstWorld(t *testing.T) {
+	for i := range 30 {
+		rng := qnet.NewRand(uint64(i), "consecutive")
+		h := randomHardware(rng)
+		h.heralds = h.heralds[:1]
+		h.heralds[0].P, h.p = 1, 0.3+0.6*rng.Float64()
+		for side := range h.specs {
+			h.specs[side].Storage = 3
+			h.specs[side].AttemptDephasing = map[physical.LinkID]float64{link: some(rng, 0.05)}
+			if m := h.specs[side].Memory; m != nil {
+				m.T1, m.T2 = 10*m.T1, 10*m.T2
+			} else { // how old a storage qubit was when it was moved into makes no difference
+				h.specs[side].T1, h.specs[side].Depolarise = 0, 0
+			}
+		}
+		for side := range h.specs {
+			if m := h.specs[side].Memory; m != nil {
+				m.T1, m.Depolarise = 0, 0
+			}
+		}
+		pairs := uint64(2 + rng.IntN(2))
+		if h.lanes = 1 + rng.IntN(2); h.lanes == 2 {
+			h.length = 0 // pauses are to be whole numbers of attempts
+		}
+		u := estimate.Usage{Store: true, Consecutive: true, Pairs: pairs, Lanes: h.lanes}
+		half := h.world(t, always{h.heralds[0], h.period}, 1).Link(link).HalfDelay()
+		est, err := h.estimator(t, half).Estimate(0, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dead time.Duration
+		for side := range h.specs {
+			s := &h.specs[side]
+			init := s.Init
+			if s.Memory != nil {
+				init = s.Memory.Init
+			}
+			dead = max(dead, 2*half+2*s.Gate2+s.Init+init)
+		}
+		// waited returns the fidelity of a pair that has waited for some time, with so
+		// many attempts of its lane meanwhile: when they were made makes no difference.
+		// A second lane attempts all the time.
+		waited := func(wait time.Duration, attempts uint64) float64 {
+			w := h.world(t, always{h.heralds[0], h.period}, 1)
+			if h.lanes == 2 {
+				for _, node := range nodes {
+					w.start(node, physical.Op{Kind: physical.OpArm, Link: link, Lane: 1})
+				}
+				w.until(qnet.Time(time.Millisecond))
+				k := w.Link(link)
+				k.Begin([2]uint32{1, 1}, 0, physical.Pattern{}, k.CycleAt(w.loop.Now()), 1<<62)
+			}
+			_, q, storage := w.pair(h, 0, true)
+			end := w.move(q, storage).Add(wait)
+			if attempts > 0 {
+				for _, node := range nodes {
+					w.start(node, physical.Op{Kind: physical.OpArm, Link: link})
+				}
+				w.until(end)
+				k := w.Link(link)
+				first := k.CycleAt(end.Add(-k.HalfDelay())) - attempts
+				k.Begin([2]uint32{}, 0, physical.Pattern{}, first, first+attempts-1)
+			}
+			return w.fidelity(end, storage, h.heralds[0].Label)
+		}
+		// When a pair is there its lane attempts on.
+		for _, n := range []uint64{100, 300} {
+			wait := time.Duration(float64(n) * h.period)
+			near(t, "fidelity at an age", h.estimator(t, half).At(0, h.heralds[0].Label, u, est.Age+wait), waited(wait, n), 1e-9)
+		}
+		sum := waited(0, 0)
+		for steps := 1; steps < int(pairs); steps++ {
+			// The number of attempts up to the success of that number.
+			success := 1 - math.Pow(1-h.p, float64(h.lanes))
+			p := math.Pow(success, float64(steps))
+			for n := uint64(steps); p > 1e-13; n++ {
+				sum += p * waited(time.Duration(steps)*dead+time.Duration(float64(n)*h.period), n)
+				p *= (1 - success) * float64(n) / float64(n+1-uint64(steps))
+			}
+		}
+		near(t, "mean fidelity", est.Fidelity, sum/float64(pairs), 1e-9)
+		if t.Failed() {
+			t.Fatalf("case %d: %d pairs, %+v", i, pairs, h)
+		}
+	}
+}
+
+// Pairs that wait in communication qubits, of which each takes a lane.
+func TestConsecutiveKeptAgainstWorld(t *testing.T) {
+	for i := range 100 {
+		rng := qnet.NewRand(uint64(i), "consecutive kept")
+		h := randomHardware(rng)
+		h.heralds = h.heralds[:1]
+		h.heralds[0].P, h.p = 1, 0.3+0.6*rng.Float64()
+		w := h.world(t, always{h.heralds[0], h.period}, 1)
+		half := w.Link(link).HalfDelay()
+		const lanes, pairs = 4, 3
+		est, err := h.estimator(t, half).Estimate(0, estimate.Usage{Consecutive: true, Pairs: pairs, Lanes: lanes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		emitted, q, _ := w.pair(h, 0, false)
+		f := make([]float64, 200) // by attempts waited
+		for n := range f {
+			f[n] = w.fidelity(emitted.Add(2*half+time.Duration(float64(n)*h.period)), q, h.heralds[0].Label)
+		}
+		sum := f[0]
+		success := func(lanes int) float64 { return 1 - math.Pow(1-h.p, float64(lanes)) }
+		p1, p2 := success(3), success(2) // after the first pair, and the second
+		for n := 1; n < 100; n++ {
+			second := p2 * math.Pow(1-p2, float64(n-1))
+			sum += second * f[n]
+			for m := 1; m < 100; m++ {
+				sum += second * p1 * math.Pow(1-p1, float64(m-1)) * f[n+m]
+			}
+		}
+		near(t, "mean fidelity", est.Fidelity, sum/pairs, 1e-9)
+		if t.Failed() {
+			t.Fatalf("case %d: %+v", i, h)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package link
+
+import (
+	"math"
+	"time"
+
+	"qstack/link/estimate"
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// estimator is what an end expects of the pairs of its requests, with the answers
+// that it has given.
+type estimator struct {
+	estimate.Interface
+	honest *estimate.Estimator // nil if it is of heralding alone
+	chosen map[question]answer
+	aged   map[moment]float64
+	faded  qnet.Time
+}
+
+// question is what an answer depends on.
+type question struct {
+	usage   estimate.Usage
+	minimum float64
+	point   int // −1: to be chosen
+}
+
+type answer struct {
+	point    int
+	estimate estimate.Estimate
+	err      error
+}
+
+// moment is a pair of a usage at an age.
+type moment struct {
+	usage estimate.Usage
+	point int
+	label qnet.BellLabel
+	age   time.Duration
+}
+
+// maxAnswers bounds the answers that are kept.
+const maxAnswers = 256
+
+// fadeEvery is how often test rounds are made to count a little less, so that an
+// operating point that is given up for what they said is tried again one day.
+const fadeEvery = time.Minute
+
+// newEstimator returns the estimator of an end: that of heralding alone if it is
+// asked for, or if nothing more is known of the pairs.
+func newEstimator(cfg *EndConfig, own *physical.Spec) (x estimator) {
+	points := make([]estimate.Point, len(cfg.Points))
+	known := !cfg.Compat.HeraldingOnly
+	for i, p := range cfg.Points {
+		points[i] = estimate.Point(p)
+		known = known && len(p.Heralds) > 0
+	}
+	x.forget()
+	if known {
+		specs := [2]*physical.Spec{own, own}
+		if cfg.PeerSpec != nil {
+			specs[1-cfg.Side] = cfg.PeerSpec
+		}
+		var err error
+		x.honest, err = estimate.New(estimate.Config{Link: cfg.ID, Name: cfg.Name, Points: points, Specs: specs, Half: cfg.Delay,
+			Period: cfg.Cycles.Period, Pipelined: cfg.Pipelined, Immediate: cfg.Immediate})
+		if err == nil {
+			x.Interface = x.honest
+			return x
+		}
+	}
+	x.Interface = &estimate.HeraldingOnly{Name: cfg.Name, Points: points, Period: cfg.Cycles.Period}
+	return x
+}
+
+// forget drops the answers.
+func (x *estimator) forget() {
+	x.chosen, x.aged = make(map[question]answer), make(map[moment]float64)
+}
+
+// ask answers a question.
+func (x *estimator) ask(q question, now qnet.Time) answer {
+	if x.honest != nil && now.Sub(x.faded) >= fadeEvery {
+		if x.faded > 0 {
+			x.honest.Fade(math.Exp(-float64(now.Sub(x.faded)) / float64(time.Hour)))
+			x.forget()
+		}
+		x.faded = now
+	}
+	a, ok := x.chosen[q]
+	if ok {
+		return a
+	}
+	if q.point < 0 {
+		a.point, a.estimate, a.err = x.Choose(q.minimum, q.usage)
+	} else {
+		a.point = q.point
+		a.estimate, a.err = x.Estimate(q.point, q.usage)
+	}
+	if len(x.chosen) >= maxAnswers {
+		x.forget()
+	}
+	x.chosen[q] = a
+	return a
+}
+
+// at returns the fidelity of a pair at an age.
+func (x *estimator) at(m moment) float64 {
+	f, ok := x.aged[m]
+	if !ok {
+		if f = x.At(m.point, m.label, m.usage, m.age); len(x.aged) >= maxAnswers {
+			x.forget()
+		}
+		x.aged[m] = f
+	}
+	return f
+}
+
+// usage returns what a request does with its pairs.
+func (e *end) usage(q *request) estimate.Usage {
+	u := estimate.Usage{Type: estimate.Type(q.typ), Creator: int(q.ID & 1), Store: q.store, Lanes: e.cfg.Lanes, Pattern: e.pattern(q.group())}
+	u.Pattern.First = 0
+	if q.typ != Prepare {
+		u.Creator = 0
+	}
+	if q.consecutive {
+		u.Consecutive, u.Pairs = true, q.Pairs
+	}
+	return u
+}
+
+// choose sets the operating point of a request of this end, and what its pairs are
+// expected to be like. It fails with qnet.ErrFidelity, and the best that can be
+// reached in the text, if that is not enough.
+func (e *end) choose(q *request) error {
+	a := e.estimator.ask(question{usage: e.usage(q), minimum: q.minF, point: -1}, e.l.loop.Now())
+	if a.err != nil {
+		return a.err
+	}
+	q.point, q.goodness, q.age = a.point, a.estimate.Fidelity, a.estimate.Age
+	return nil
+}
+
+// verify does the same for a request of the peer, which has chosen the point.
+func (e *end) verify(q *request) error {
+	if q.point >= len(e.cfg.Points) {
+		return qnet.ErrInvalid
+	}
+	a := e.estimator.ask(question{usage: e.usage(q), point: q.point}, e.l.loop.Now())
+	if a.err != nil {
+		return a.err
+	}
+	if a.estimate.Granted < q.minF {
+		return qnet.ErrFidelity
+	}
+	q.goodness, q.age = a.estimate.Fidelity, a.estimate.Age
+	return nil
+}
+
+// reach returns the highest fidelity that the hardware reaches for a request.
+func (e *end) reach(q *request) (f float64) {
+	u := e.usage(q)
+	for i := range e.cfg.Points {
+		if a := e.estimator.ask(question{usage: u, point: i}, e.l.loop.Now()); a.err == nil {
+			f = max(f, a.estimate.Granted)
+		}
+	}
+	return f
+}
+
+// aged returns the fidelity that a kept pair is expected to have at an age.
+func (e *end) aged(q *request, l qnet.BellLabel, age time.Duration) float64 {
+	u := e.usage(q)
+	u.Consecutive, u.Pairs = false, 0
+	return e.estimator.at(moment{usage: u, point: q.point, label: l, age: age})
+}
+
+// stale reports whether a pair was heard of so late that it is no longer what was
+// asked for.
+func (e *end) stale(q *request, l qnet.BellLabel, created qnet.Time) bool {
+	age := e.l.dev.Now().Sub(created)
+	if q.minF == 0 || e.estimator.honest == nil || age <= max(4*e.cfg.Delay, q.age) {
+		return false
+	}
+	return e.aged(q, l, max(age, q.age)) < q.minF
+}
+
+// Quality is what an end expects of pairs that are kept as they are, at one
+// operating point.
+type Quality struct {
+	Point string
+	estimate.Estimate
+}
+
+// qualities returns what the end expects of each operating point.
+func (e *end) qualities() []Quality {
+	var out []Quality
+	for i, p := range e.cfg.Points {
+		u := estimate.Usage{Type: estimate.Keep, Lanes: e.cfg.Lanes, Pattern: e.pattern(group{keep: true})}
+		u.Pattern.First = 0
+		if e.cfg.Immediate {
+			u = estimate.Usage{Type: estimate.Measure, Lanes: e.cfg.Lanes}
+		}
+		if est, err := e.estimator.Estimate(i, u); err == nil {
+			out = append(out, Quality{p.Name, est})
+		}
+	}
+	return out
+}

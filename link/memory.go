@@ -1,0 +1,115 @@
+package link
+
+import (
+	"time"
+
+	"qstack/qnet/event"
+)
+
+// Flow control by memory. Attempts for which the other end has no qubit bring
+// nothing, and dephase what is stored. An end that has been short of qubits for a
+// while says so, again and again while it lasts, and when it is over; what was
+// said holds until it would have been said again a few times.
+
+// shortAfter is how long an end is short before it says so: what is shorter costs
+// less than the frames.
+const shortAfter = 10 * time.Millisecond
+
+// shortage is what an end is short of.
+type shortage struct{ lanes, storage bool }
+
+func (s shortage) any() bool { return s.lanes || s.storage }
+
+// memory is the state of flow control at one end.
+type memory struct {
+	told   shortage // what the peer was told last
+	timer  event.Timer
+	ticks  bool // the timer is set
+	number uint64
+
+	peer   shortage // what it said
+	heard  uint64   // number of that
+	expiry event.Timer
+}
+
+// short returns what this end is short of.
+func (e *end) short() shortage {
+	s := shortage{lanes: true}
+	for i := range e.lanes {
+		l := &e.lanes[i]
+		s.lanes = s.lanes && l.state == laneHeld
+		s.storage = s.storage || l.unstored
+	}
+	s.lanes = s.lanes && !s.storage
+	return s
+}
+
+// advertise tells the peer of a shortage that lasts, and of its end.
+func (e *end) advertise() {
+	m := &e.memory
+	switch s := e.short(); {
+	case e.wasDown:
+		m.timer.Stop()
+		*m = memory{number: m.number}
+	case s.any() && !m.ticks && len(e.ready.list) > 0:
+		m.ticks = true
+		m.timer = e.l.loop.After(max(shortAfter, 8*e.cfg.Delay), e.tellMemory)
+	case !s.any() && m.told.any():
+		e.tell(s)
+	case !s.any() && m.ticks:
+		m.timer.Stop()
+		m.ticks = false
+	}
+}
+
+func (e *end) tellMemory() {
+	e.memory.ticks = false
+	if s := e.short(); s.any() && !e.wasDown && len(e.ready.list) > 0 {
+		e.tell(s)
+		e.memory.ticks = true
+		e.memory.timer = e.l.loop.After(e.retryAfter(0), e.tellMemory)
+	}
+}
+
+func (e *end) tell(s shortage) {
+	m := &e.memory
+	m.timer.Stop()
+	m.ticks = false
+	m.told = s
+	m.number++
+	e.send(e.cfg.Peer, &Memory{Link: e.cfg.ID, Number: m.number, Lanes: s.lanes, Storage: s.storage})
+}
+
+func (e *end) onMemory(msg *Memory) {
+	m := &e.memory
+	if msg.Number <= m.heard {
+		return // overtaken
+	}
+	m.heard = msg.Number
+	m.peer = shortage{lanes: msg.Lanes, storage: msg.Storage}
+	m.expiry.Stop()
+	if m.peer.any() {
+		m.expiry = e.l.loop.After(3*e.retryAfter(0), func() {
+			m.peer = shortage{}
+			e.version++
+			e.serve()
+		})
+	}
+	e.version++
+	e.serve()
+}
+
+// allow returns which requests may be served now for the memory of the peer, nil
+// for all, beside those that may for other reasons.
+func (m *memory) allow(may func(*Entry) bool, requests map[RequestID]*request) func(*Entry) bool {
+	switch {
+	case m.peer.lanes:
+		return nobody
+	case m.peer.storage:
+		return func(e *Entry) bool {
+			q := requests[e.ID]
+			return !q.store && (may == nil || may(e))
+		}
+	}
+	return may
+}

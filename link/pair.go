@@ -1,0 +1,250 @@
+package link
+
+import (
+	"slices"
+	"time"
+
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// succeeded takes the pair that a window brought.
+func (l *lane) succeeded(m *Reply) {
+	e := l.e
+	if !l.group.keep || m.Cycle < l.first || m.Cycle >= l.end || !l.pattern.Has(m.Cycle) {
+		e.frames.Unexpected++ // not a cycle in which this end attempted
+		return
+	}
+	e.resume(m.Cycle)
+	q := e.requests[m.ID]
+	if m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, e.cfg.Cycles.Instant(m.Cycle)) {
+		l.release()
+		e.expire(m.Seq, m.ID)
+		e.serve()
+		return
+	}
+	if slices.Contains(e.voided, m.Seq) {
+		q.void++
+		e.version++
+		l.release()
+		e.serve()
+		return
+	}
+	l.timer.Stop()
+	created := e.cfg.Cycles.Instant(m.Cycle)
+	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
+	e.remember(m.Seq, q.ID)
+	e.took(q, 1)
+	p := Pair{Link: e.cfg.ID, Request: q.ID, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created}
+	l.state = laneHeld
+	switch {
+	case l.group.store:
+		l.move(q, p)
+	case q.typ == Prepare && int(q.ID&1) == e.cfg.Side:
+		l.measure(q, p)
+	default:
+		e.handUp(q, p)
+	}
+	e.serve()
+}
+
+// resume sets the cycle from which patterns of attempts count after a success:
+// that at which both ends can have moved their halves and initialised their
+// qubits anew, whenever they hear of the success.
+func (e *end) resume(cycle uint64) {
+	own := e.l.dev.Spec()
+	ready := moveTime(own)
+	if e.cfg.PeerSpec != nil {
+		ready = max(ready, moveTime(e.cfg.PeerSpec))
+	}
+	at := e.cfg.Cycles.Instant(cycle).Add(2*e.cfg.Delay + ready)
+	e.anchor = max(e.anchor, e.cfg.Cycles.From(at+1))
+}
+
+// moveTime returns how long a device takes to move a half into a storage qubit
+// and to initialise both qubits anew.
+func moveTime(s *physical.Spec) time.Duration {
+	t := 2*s.Gate2 + s.Init
+	if s.Memory != nil {
+		return t + s.Memory.Init
+	}
+	return t + s.Init
+}
+
+// move moves the half into the storage qubit: a swap with a qubit in |0⟩ takes
+// two gates.
+func (l *lane) move(q *request, p Pair) {
+	l.state, l.pair, l.void = laneMoving, p, false
+	q.pending++
+	dev := l.e.l.dev
+	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: l.qubit, B: l.storage}, nil)
+	window := l.window
+	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: l.storage, B: l.qubit}, func(r physical.Result) {
+		if l.window == window && l.state == laneMoving {
+			l.moved(r)
+		}
+	})
+}
+
+// moved hands the stored half up and gives the communication qubit back.
+func (l *lane) moved(r physical.Result) {
+	e, p := l.e, l.pair
+	p.Qubit = l.storage
+	l.storage = physical.Qubit{}
+	l.release()
+	q := e.requests[p.Request]
+	if q != nil {
+		q.pending--
+	}
+	switch {
+	case l.void || r.Err != nil || q == nil || q.state != reqActive:
+		e.free(p.Qubit)
+		if !l.void {
+			e.giveBack(p.Seq)
+			e.expire(p.Seq, p.Request)
+		}
+	default:
+		e.handUp(q, p)
+	}
+	e.serve()
+}
+
+func (e *end) free(q physical.Qubit) {
+	e.l.dev.Do(physical.Op{Kind: physical.OpFree, A: q}, nil)
+}
+
+// measure measures this end's half of a pair that is prepared for the peer.
+func (l *lane) measure(q *request, p Pair) {
+	e := l.e
+	basis := uint8(q.draw.Draw(e.rng))
+	q.pending++
+	e.l.dev.Do(physical.Op{Kind: physical.OpMeasure, A: p.Qubit, Basis: q.bases.Basis(basis), Free: true}, func(r physical.Result) {
+		if e.requests[q.ID] != q || q.state != reqActive {
+			return
+		}
+		q.pending--
+		if r.Err != nil {
+			e.giveBack(p.Seq)
+			e.expire(p.Seq, q.ID)
+			return
+		}
+		e.measured = append(e.measured[:0], Measured{Seq: p.Seq, Label: p.Label, Basis: basis, Bit: r.Bit, Created: p.Created})
+		e.l.handler.Measured(e.cfg.ID, q.ID, e.measured)
+		e.complete(q)
+	})
+}
+
+// handUp hands a pair to the layer above, or keeps it until all are there that
+// are to be alive together.
+func (e *end) handUp(q *request, p Pair) {
+	if !q.consecutive {
+		e.give(q, p)
+		e.complete(q)
+		return
+	}
+	q.together = append(q.together, p)
+	if uint64(len(q.together)) < q.Pairs {
+		return
+	}
+	list := q.together
+	q.together = nil
+	for _, p := range list {
+		e.give(q, p)
+	}
+	e.complete(q)
+}
+
+// give hands one pair up with the estimate of its fidelity.
+func (e *end) give(q *request, p Pair) {
+	p.GoodAt = e.l.dev.Now()
+	p.Goodness = e.aged(q, p.Label, max(0, p.GoodAt.Sub(p.Created)))
+	e.l.handler.Pair(p)
+}
+
+// giveUp frees the pairs of a request that ends before all are there.
+func (e *end) giveUp(q *request) {
+	for _, p := range q.together {
+		e.free(p.Qubit)
+	}
+	q.together = nil
+}
+
+// remember notes for which request a pair was taken.
+func (e *end) remember(seq uint64, id RequestID) {
+	e.recent[e.nRecent%len(e.recent)] = taken{seq: seq, id: id}
+	e.nRecent++
+}
+
+// took counts pairs of a request.
+func (e *end) took(q *request, n uint64) {
+	q.got += n
+	e.pairs += n
+	e.sched.Served(&q.Entry, n)
+	if q.index >= 0 {
+		e.ready.fix(q.index)
+	}
+	e.review(q)
+}
+
+// complete finishes a request that has all its pairs.
+func (e *end) complete(q *request) {
+	if q.Pairs == 0 || q.got < q.Pairs || q.pending > 0 || e.requests[q.ID] != q || q.state != reqActive {
+		return
+	}
+	e.drop(q)
+	e.l.handler.Ended(e.cfg.ID, q.ID, nil)
+}
+
+// giveBack forgets a pair that was taken. It returns its request, 0 if it never
+// was taken.
+func (e *end) giveBack(seq uint64) RequestID {
+	for i := range e.recent {
+		t := &e.recent[i]
+		if t.seq != seq || t.id == 0 {
+			continue
+		}
+		id := t.id
+		*t = taken{}
+		if q := e.requests[id]; q != nil && q.state != reqEnding {
+			q.got--
+			e.version++
+			e.review(q)
+		}
+		return id
+	}
+	return 0
+}
+
+// untake takes a pair back that the peer voided, so that its request gets
+// another; a request that is complete already can not, and ends at the peer. It
+// returns the request, 0 if the pair was never taken, and whether it was handed
+// up.
+func (e *end) untake(seq uint64) (id RequestID, had bool) {
+	if id = e.giveBack(seq); id == 0 {
+		return 0, false
+	}
+	q := e.requests[id]
+	if q == nil {
+		q = &request{Entry: Entry{ID: id}, index: -1, state: reqEnding, endCode: qnet.ErrCancelled, deadline: qnet.Never}
+		e.requests[id] = q
+		e.count[id&1]++
+		e.sendEnd(q)
+		return id, true
+	}
+	q.void++
+	e.version++
+	for i, p := range q.together {
+		if p.Seq == seq {
+			e.free(p.Qubit)
+			q.together = slices.Delete(q.together, i, i+1)
+			return id, false
+		}
+	}
+	for i := range e.lanes {
+		if l := &e.lanes[i]; l.state == laneMoving && l.pair.Seq == seq {
+			l.void = true
+			return id, false
+		}
+	}
+	return id, true
+}

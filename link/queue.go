@@ -1,0 +1,522 @@
+package link
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"qstack/physical"
+	"qstack/qnet"
+	"qstack/qnet/wire"
+)
+
+// The distributed queue. Both ends hold the same requests in the same order: side
+// 0 gives each its place, whoever created it, and what the scheduler decides by.
+// ADD and ADD_ACK carry both.
+
+// maxAdding is the number of ADDs that wait for their answers at most.
+const maxAdding = 64
+
+func (e *end) sortedRequests() []RequestID { return slices.Sorted(maps.Keys(e.requests)) }
+
+// room returns nil if one more request of a side can be held. A quarter of the
+// queue is kept for each side.
+func (e *end) room(side int) error {
+	other := 1 - side
+	reserved := max(0, e.cfg.Queue/4-e.count[other])
+	if e.count[0]+e.count[1] >= e.cfg.Queue || e.count[side] >= e.cfg.Queue-reserved {
+		return qnet.Errorf(qnet.ErrBusy, "link %s: %d requests are waiting already; try again later", e.cfg.Name, e.count[0]+e.count[1])
+	}
+	return nil
+}
+
+func (e *end) create(r Request) (RequestID, error) {
+	if err := e.down(); err != nil {
+		return 0, err
+	}
+	if err := e.check(&r); err != nil {
+		return 0, err
+	}
+	if err := e.room(e.cfg.Side); err != nil {
+		return 0, err
+	}
+	q := &request{
+		Entry: Entry{ID: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), Priority: r.Priority, Atomic: r.Atomic, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag},
+		typ:   r.Type, consecutive: r.Consecutive, store: r.Store, index: -1, minF: r.MinFidelity, deadline: qnet.Never,
+		limit: r.Limit, paced: math.MaxUint64, rate: r.Rate, bases: r.Bases, peerBases: r.PeerBases,
+	}
+	var err error
+	if err = e.choose(q); err != nil {
+		return 0, err
+	}
+	if r.Type == Prepare {
+		if q.draw, err = r.Bases.Choice(); err != nil {
+			return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: %v", e.cfg.Name, err)
+		}
+	}
+	q.PairCycles = e.pairCycles(q)
+	if r.Deadline != qnet.Never {
+		q.Deadline = e.cfg.Cycles.From(r.Deadline.Add(e.l.ahead()))
+		q.deadline = e.instant(q.Deadline)
+	}
+	e.nextID++
+	e.hold(q)
+	if e.adding >= maxAdding {
+		e.backlog = append(e.backlog, q)
+	} else {
+		e.propose(q)
+	}
+	return q.ID, nil
+}
+
+// check returns what is wrong with a request, whatever the state of the link.
+func (e *end) check(r *Request) error {
+	bad := func(format string, args ...any) error {
+		return qnet.Errorf(qnet.ErrInvalid, "link "+e.cfg.Name+": "+format, args...)
+	}
+	switch {
+	case r.Type >= typeEnd:
+		return bad("request type %d is unknown", r.Type)
+	case math.IsNaN(r.MinFidelity) || r.MinFidelity < 0 || r.MinFidelity > 1:
+		return bad("minimum fidelity %v is not between 0 and 1", r.MinFidelity)
+	case r.Priority > MaxPriority:
+		return bad("priority %d is not between 0 and %d", r.Priority, MaxPriority)
+	case r.Type == Measure && r.Pairs == 0:
+		return bad("a measure request needs a number of pairs")
+	case r.Consecutive && r.Pairs == 0:
+		return bad("a request whose pairs are to be alive together needs a number of pairs")
+	case (r.Consecutive || r.Store) && r.Type != Keep:
+		return bad("only pairs that both ends keep can be stored, or be alive together")
+	case !(r.Rate >= 0 && r.Rate <= 1e12):
+		return bad("rate %v is not between 0 and 1e12 pairs per second", r.Rate)
+	case r.Deadline <= e.l.loop.Now():
+		return qnet.Errorf(qnet.ErrTimeout, "link %s: the deadline has passed already", e.cfg.Name)
+	}
+	if _, err := r.PeerBases.Choice(); err != nil {
+		return bad("%v", err)
+	}
+	if r.Deadline != qnet.Never && r.Deadline.Sub(e.l.loop.Now()) < 4*e.cfg.Delay {
+		return qnet.Errorf(qnet.ErrUnsupported, "link %s: the deadline is sooner than an answer of %s, which takes %v", e.cfg.Name, e.cfg.PeerName, 4*e.cfg.Delay)
+	}
+	return e.capacity(r.Store, r.Consecutive, r.Pairs)
+}
+
+// capacity returns nil if the hardware of both ends has what a request needs.
+func (e *end) capacity(store, consecutive bool, pairs uint64) error {
+	own := e.l.dev.Spec()
+	peer := e.cfg.PeerSpec
+	if peer == nil {
+		peer = own
+	}
+	for i, s := range [...]*physical.Spec{own, peer} {
+		name := [...]string{e.l.cfg.Name, e.cfg.PeerName}[i]
+		if store && s.Storage == 0 {
+			return qnet.Errorf(qnet.ErrUnsupported, "link %s: %s has no storage qubit to keep a pair in", e.cfg.Name, name)
+		}
+		if !consecutive {
+			continue
+		}
+		have := e.cfg.Lanes
+		if store {
+			have = s.Storage
+		} else if s.Communication > 0 {
+			have = min(have, s.Communication)
+		}
+		if pairs > uint64(have) {
+			return qnet.Errorf(qnet.ErrNoMemory, "link %s: %d pairs are to be alive together, %s has %d qubits for them", e.cfg.Name, pairs, name, have)
+		}
+	}
+	return nil
+}
+
+// hold takes a request into the books.
+func (e *end) hold(q *request) {
+	e.requests[q.ID] = q
+	e.count[q.ID&1]++
+	if q.deadline != qnet.Never {
+		q.expiry = e.l.loop.At(q.deadline, func() { e.timeout(q) })
+	}
+}
+
+// propose sends the ADD of an own request for the first time.
+func (e *end) propose(q *request) {
+	q.state = reqAdding
+	e.adding++
+	now := e.l.loop.Now().Add(e.l.ahead())
+	q.schedule = e.cfg.Cycles.From(now.Add(4 * e.cfg.Delay))
+	if e.cfg.Side == 0 {
+		e.admit(q)
+	}
+	e.sendAdd(q)
+}
+
+// admit gives a request its place in the queue: side 0 only.
+func (e *end) admit(q *request) {
+	e.place++
+	q.Place = e.place
+	e.sched.Admit(&q.Entry, q.schedule)
+	q.startTurn = q.Turn
+}
+
+// answered ends the wait for an ADD_ACK.
+func (e *end) answered(q *request) {
+	q.retry.Stop()
+	e.adding--
+	for len(e.backlog) > 0 && e.adding < maxAdding {
+		next := e.backlog[0]
+		e.backlog = e.backlog[1:]
+		e.propose(next)
+	}
+}
+
+func (e *end) timeout(q *request) {
+	e.trace("timeout").Uint("request", uint64(q.ID)).End()
+	ending := q.state == reqEnding
+	err := qnet.Errorf(qnet.ErrTimeout, "link %s: request not complete by its deadline", e.cfg.Name)
+	if full := e.l.Full(e.cfg.ID); full != nil && q.got == 0 {
+		err = qnet.Errorf(qnet.ErrNoMemory, "link %s: no pair by the deadline: %v", e.cfg.Name, full)
+	}
+	e.drop(q)
+	if !ending {
+		e.l.handler.Ended(e.cfg.ID, q.ID, err)
+	}
+}
+
+func (e *end) sendAdd(q *request) {
+	tries := maxTries
+	if e.cfg.Compat.ReferenceRetries {
+		tries = referenceTries
+	}
+	if q.tries >= tries {
+		e.abort(q, qnet.Errorf(qnet.ErrNoAnswer, "link %s: %s did not answer a request", e.cfg.Name, e.cfg.PeerName))
+		return
+	}
+	m := &Add{Link: e.cfg.ID, ID: q.ID, Kind: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
+		MinFidelity: q.minF, Deadline: q.Deadline, Schedule: q.schedule, Point: uint32(q.point), Priority: q.Priority,
+		Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Place: q.Place, Turn: q.startTurn}
+	for i, b := range q.peerBases.Bases {
+		w := WeightedBasis{Basis: b}
+		if q.peerBases.Weights != nil {
+			w.Weight = q.peerBases.Weights[i]
+		}
+		m.Bases = append(m.Bases, w)
+	}
+	e.send(e.cfg.Peer, m)
+	after := e.retryAfter(q.tries)
+	if e.cfg.Compat.ReferenceRetries {
+		after = max(12*e.cfg.Delay, time.Duration(e.cfg.Cycles.Period))
+	}
+	q.retry = e.l.loop.After(after, func() { e.sendAdd(q) })
+	q.tries++
+}
+
+// proposed returns the bases that an ADD proposes.
+func (m *Add) proposed() (src physical.BasisSource) {
+	weighted := false
+	for _, b := range m.Bases {
+		src.Bases = append(src.Bases, b.Basis)
+		src.Weights = append(src.Weights, b.Weight)
+		weighted = weighted || b.Weight != 0
+	}
+	if !weighted {
+		src.Weights = nil
+	}
+	return src
+}
+
+func (e *end) onAdd(m *Add) {
+	if int(m.ID&1) == e.cfg.Side || e.cfg.Side == 1 && m.Place == 0 {
+		e.frames.Unexpected++ // our own identities and places are not the peer's to give
+		return
+	}
+	ack := AddAck{Link: e.cfg.ID, ID: m.ID}
+	if q := e.requests[m.ID]; q != nil {
+		if q.state == reqEnding {
+			ack.Code = qnet.ErrCancelled
+		} else if e.cfg.Side == 0 {
+			ack.Place, ack.Turn = q.Place, q.startTurn
+		}
+		e.send(e.cfg.Peer, &ack)
+		return
+	}
+	if slices.Contains(e.over, m.ID) {
+		e.send(e.cfg.Peer, &ack) // a late copy
+		return
+	}
+	q := &request{
+		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
+			Place: m.Place, Turn: m.Turn},
+		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, index: -1, point: int(m.Point), minF: m.MinFidelity,
+		deadline: qnet.Never, schedule: m.Schedule, paced: math.MaxUint64, startTurn: m.Turn, bases: m.proposed(),
+	}
+	if m.Deadline != 0 {
+		q.deadline = e.instant(m.Deadline)
+	}
+	if err := e.consider(q); err != nil {
+		ack.Code = qnet.CodeOf(err)
+		if ack.Code == qnet.ErrFidelity {
+			ack.Best = e.reach(q)
+		}
+		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
+		e.send(e.cfg.Peer, &ack)
+		return
+	}
+	q.PairCycles = e.pairCycles(q)
+	if e.cfg.Side == 0 {
+		e.admit(q)
+		ack.Place, ack.Turn = q.Place, q.startTurn
+	}
+	e.hold(q)
+	e.send(e.cfg.Peer, &ack)
+	e.await(q)
+}
+
+// consider returns why a request of the peer is refused, or nil, and sets what
+// this end takes of it.
+func (e *end) consider(q *request) error {
+	if e.wasDown {
+		return qnet.ErrUnavail
+	}
+	if err := e.room(1 - e.cfg.Side); err != nil {
+		return err
+	}
+	if q.deadline <= e.l.loop.Now() {
+		return qnet.ErrTimeout
+	}
+	if q.typ == Measure && q.Pairs == 0 || (q.store || q.consecutive) && q.typ != Keep || q.consecutive && q.Pairs == 0 {
+		return qnet.ErrInvalid
+	}
+	if _, err := q.bases.Choice(); err != nil {
+		return err
+	}
+	if err := e.capacity(q.store, q.consecutive, q.Pairs); err != nil {
+		return err
+	}
+	if err := e.verify(q); err != nil {
+		return err
+	}
+	if e.listens != nil && !e.listens[q.Purpose] {
+		return qnet.Errorf(qnet.ErrNoListener, "nothing here takes part in requests of purpose %d", q.Purpose)
+	}
+	var err error
+	q.limit, err = e.l.handler.Requested(e.cfg.ID, Offer{ID: q.ID, Type: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
+		MinFidelity: q.minF, Deadline: q.deadline, Priority: q.Priority, Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Bases: q.bases})
+	return err
+}
+
+func (e *end) onAddAck(m *AddAck) {
+	q := e.requests[m.ID]
+	if q == nil || int(m.ID&1) != e.cfg.Side || q.state != reqAdding || e.cfg.Side == 1 && m.Code == qnet.OK && m.Place == 0 {
+		return // a copy, or of a request that is over
+	}
+	q.state = reqAgreed
+	q.tries = 0
+	e.answered(q)
+	if m.Code != qnet.OK {
+		e.drop(q)
+		e.l.handler.Ended(e.cfg.ID, q.ID, e.refusal(q, m))
+		return
+	}
+	if e.cfg.Side == 1 {
+		q.Place, q.Turn, q.startTurn = m.Place, m.Turn, m.Turn
+	}
+	e.await(q)
+}
+
+func (e *end) refusal(q *request, m *AddAck) error {
+	if m.Code == qnet.ErrFidelity && m.Best > 0 {
+		return qnet.Errorf(m.Code, "link %s: %s refused a request: fidelity %.4f asked, its hardware reaches %.4f", e.cfg.Name, e.cfg.PeerName, q.minF, m.Best)
+	}
+	return qnet.Errorf(m.Code, "link %s: %s refused a request: %v", e.cfg.Name, e.cfg.PeerName, m.Code)
+}
+
+// await makes a request active when its schedule cycle has come.
+func (e *end) await(q *request) {
+	q.state = reqAgreed
+	// No end schedules far ahead.
+	if at := e.instant(q.schedule); at > e.l.loop.Now() && at.Sub(e.l.loop.Now()) <= maxAhead {
+		q.retry = e.l.loop.At(at, func() { e.activate(q) })
+		return
+	}
+	e.activate(q)
+}
+
+func (e *end) activate(q *request) {
+	q.state = reqActive
+	q.started = e.l.loop.Now()
+	e.trace("active").Uint("request", uint64(q.ID)).Str("type", q.typ.String()).Uint("pairs", q.Pairs).End()
+	e.pace(q)
+	e.review(q)
+	e.serve()
+}
+
+// review puts a request where it belongs after what it wants may have changed.
+func (e *end) review(q *request) {
+	switch wanted := q.wants() > 0; {
+	case wanted && q.index < 0:
+		e.sched.Resume(&q.Entry)
+		e.ready.add(q)
+		e.version++
+	case !wanted && q.index >= 0:
+		e.ready.remove(q)
+		e.version++
+	}
+}
+
+// pace lets a request of bounded rate take the pairs that are due.
+func (e *end) pace(q *request) {
+	if q.rate == 0 || q.state != reqActive {
+		return
+	}
+	due := e.l.loop.Now().Sub(q.started).Seconds() * q.rate
+	q.paced = uint64(due) + 1
+	e.version++
+	next := max(time.Millisecond, time.Duration((math.Floor(due)+1-due)/q.rate*1e9))
+	q.retry.Stop()
+	q.retry = e.l.loop.After(next, func() {
+		e.pace(q)
+		e.review(q)
+		e.serve()
+	})
+}
+
+func (e *end) setLimit(id RequestID, limit uint64) {
+	q := e.requests[id]
+	if q == nil || q.limit == limit {
+		return
+	}
+	before := q.wants()
+	q.limit = limit
+	if q.state != reqActive {
+		return
+	}
+	if q.wants() < before {
+		e.version++ // open lanes offer too much
+	}
+	e.review(q)
+	e.serve()
+}
+
+// endRequest ends a request of ours or of the peer's, without telling the layer
+// above. text, if not empty, tells the peer more than code.
+func (e *end) endRequest(id RequestID, code qnet.Code, text string) {
+	q := e.requests[id]
+	if q == nil || q.state == reqEnding {
+		return
+	}
+	if q.state == reqWaiting { // the peer has never heard of it
+		e.drop(q)
+		return
+	}
+	if q.state == reqAdding {
+		e.answered(q)
+	}
+	q.retry.Stop()
+	e.deactivate(q)
+	q.state, q.tries, q.endCode, q.endText = reqEnding, 0, code, wire.Clip(text, maxText)
+	e.sendEnd(q)
+	e.serve()
+}
+
+// abort ends a request at both ends and tells the layer above why.
+func (e *end) abort(q *request, err error) {
+	e.endRequest(q.ID, qnet.CodeOf(err), err.Error())
+	e.l.handler.Ended(e.cfg.ID, q.ID, err)
+}
+
+// refuseKeep ends all requests that keep pairs.
+func (e *end) refuseKeep(err error) {
+	for _, id := range e.sortedRequests() {
+		if q := e.requests[id]; q != nil && q.keeps() && q.state == reqActive {
+			e.abort(q, err)
+		}
+	}
+}
+
+func (e *end) sendEnd(q *request) {
+	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Code: q.endCode, Text: q.endText})
+	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendEnd(q) })
+	q.tries++
+}
+
+func (e *end) onEnd(m *End) {
+	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
+	q := e.requests[m.ID]
+	if q == nil {
+		e.isOver(m.ID) // its ADD may be on the way
+		return
+	}
+	ending := q.state == reqEnding
+	e.drop(q)
+	if !ending {
+		why := m.Text
+		if why == "" {
+			why = m.Code.Error()
+		}
+		e.l.handler.Ended(e.cfg.ID, m.ID, qnet.Errorf(m.Code, "link %s: %s ended the request: %s", e.cfg.Name, e.cfg.PeerName, why))
+	}
+}
+
+func (e *end) onEndAck(m *EndAck) {
+	if q := e.requests[m.ID]; q != nil && q.state == reqEnding {
+		e.drop(q)
+	}
+}
+
+// deactivate takes a request out of service.
+func (e *end) deactivate(q *request) {
+	if q.index >= 0 {
+		e.ready.remove(q)
+		e.version++
+	}
+	if e.atomic == q {
+		e.atomic = nil
+	}
+	if e.cfg.Side == 0 && q.Place != 0 && q.Pairs > q.got {
+		e.sched.Left(&q.Entry, q.Pairs-q.got)
+	}
+	e.giveUp(q)
+	for i := range e.lanes {
+		if l := &e.lanes[i]; l.bulk.q == q {
+			l.abandon()
+		}
+	}
+}
+
+// drop forgets a request.
+func (e *end) drop(q *request) {
+	if q.state == reqAdding {
+		e.answered(q)
+	}
+	q.retry.Stop()
+	q.expiry.Stop()
+	if e.requests[q.ID] == q {
+		delete(e.requests, q.ID)
+		e.count[q.ID&1]--
+		if q.state == reqWaiting {
+			e.backlog = slices.DeleteFunc(e.backlog, func(o *request) bool { return o == q })
+		}
+		e.isOver(q.ID)
+		e.trace("drop").Uint("request", uint64(q.ID)).Uint("got", q.got).End()
+	}
+	if q.state != reqEnding {
+		e.deactivate(q)
+	}
+	q.state = reqEnding
+	e.serve()
+}
+
+// isOver remembers that a request of the peer is over, lest a late copy of its
+// ADD bring it back.
+func (e *end) isOver(id RequestID) {
+	if int(id&1) == e.cfg.Side {
+		return
+	}
+	if len(e.over) < maxOver {
+		e.over = append(e.over, id)
+		return
+	}
+	e.over[e.nOver%maxOver] = id
+	e.nOver++
+}

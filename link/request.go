@@ -1,0 +1,185 @@
+package link
+
+import (
+	"math"
+	"time"
+
+	"qstack/physical"
+	"qstack/qnet"
+	"qstack/qnet/event"
+)
+
+// requestState is where a request stands.
+//
+//	 create           window open          ADD_ACK(0)           schedule cycle
+//	---------> waiting ----------> adding ------------> agreed ---------------> active
+//	              |                  | |                  |                       |
+//	              |                  | | not answered     | end                   | end
+//	              |                  | +------------------+-----> ending <--------+
+//	              | end              | ADD_ACK(code)               | END_ACK, or END of the peer
+//	              +------------------+-----------------------------+---> (gone)
+//
+// At the peer a request is agreed from the ADD on. A complete request is gone at
+// once, at each end by itself, and the loss of the link is the end of all.
+type requestState uint8
+
+const (
+	reqWaiting requestState = iota
+	reqAdding
+	reqAgreed
+	reqActive
+	reqEnding
+)
+
+// request is one request at one end.
+type request struct {
+	Entry
+	typ         Type
+	state       requestState
+	consecutive bool
+	store       bool
+	index       int // in the ready queue; -1 when it is not there
+	point       int
+	minF        float64
+	goodness    float64       // estimated, of its pairs when they are handed up
+	age         time.Duration // from emission until then
+	startTurn   float64       // Turn when it was admitted
+	deadline    qnet.Time
+	schedule    uint64
+	limit       uint64 // pairs that this end takes in all
+	paced       uint64 // pairs that its rate allows so far
+	rate        float64
+	started     qnet.Time // active
+	got         uint64    // pairs taken and not void
+	void        uint64    // pairs of this request that one end did not get
+	bases       physical.BasisSource
+	peerBases   physical.BasisSource
+	draw        qnet.Choice // of bases, for Prepare
+	pending     int         // pairs taken that are still to be moved or measured
+	together    []Pair      // of a consecutive request, until all are there
+	endCode     qnet.Code
+	endText     string
+	tries       int
+	retry       event.Timer // of ADD and END; then of the schedule cycle and the pace
+	expiry      event.Timer
+}
+
+// ceiling returns the number of pairs that this end takes in all.
+func (r *request) ceiling() uint64 {
+	n := min(r.limit, r.paced)
+	if r.Pairs > 0 {
+		n = min(n, r.Pairs)
+	}
+	return n
+}
+
+// wants returns how many more pairs this end takes now.
+func (r *request) wants() uint64 {
+	n := r.ceiling()
+	if r.state != reqActive || n <= r.got {
+		return 0
+	}
+	return n - r.got
+}
+
+// keeps reports whether attempts for the request leave the qubit as it is.
+func (r *request) keeps() bool { return r.typ != Measure }
+
+// ready holds the requests that want pairs, in the order of a scheduler: a heap.
+type ready struct {
+	sched  Scheduler
+	list   []*request
+	scan   []int // scratch of inOrder
+	sorted []*request
+}
+
+func (h *ready) less(i, j int) bool { return h.sched.Before(&h.list[i].Entry, &h.list[j].Entry) }
+
+func (h *ready) swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.list[i].index, h.list[j].index = i, j
+}
+
+func (h *ready) up(i int) {
+	for i > 0 && h.less(i, (i-1)/2) {
+		h.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+}
+
+func (h *ready) down(i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(h.list) {
+			return
+		}
+		if c+1 < len(h.list) && h.less(c+1, c) {
+			c++
+		}
+		if !h.less(c, i) {
+			return
+		}
+		h.swap(i, c)
+		i = c
+	}
+}
+
+func (h *ready) add(q *request) {
+	q.index = len(h.list)
+	h.list = append(h.list, q)
+	h.up(q.index)
+}
+
+func (h *ready) remove(q *request) {
+	i, last := q.index, len(h.list)-1
+	h.swap(i, last)
+	h.list[last] = nil
+	h.list = h.list[:last]
+	q.index = -1
+	if i < last {
+		h.fix(i)
+	}
+}
+
+func (h *ready) fix(i int) {
+	h.up(i)
+	h.down(i)
+}
+
+// first returns up to n requests in the order of service, those only that may be
+// served if that is not nil. The slice is valid until the next call.
+func (h *ready) first(n int, may func(*Entry) bool) []*request {
+	// The next in order is the least of the children of those taken so far.
+	front := h.scan[:0]
+	out := h.sorted[:0]
+	if len(h.list) > 0 {
+		front = append(front, 0)
+	}
+	for len(front) > 0 && len(out) < n {
+		at := 0
+		for k := range front {
+			if h.less(front[k], front[at]) {
+				at = k
+			}
+		}
+		i := front[at]
+		front[at] = front[len(front)-1]
+		front = front[:len(front)-1]
+		for c := 2*i + 1; c <= 2*i+2 && c < len(h.list); c++ {
+			front = append(front, c)
+		}
+		if q := h.list[i]; may == nil || may(&q.Entry) {
+			out = append(out, q)
+		}
+	}
+	h.scan, h.sorted = front, out
+	return out
+}
+
+// saturate adds without overflow.
+func saturate(a, b uint64) uint64 {
+	if a+b < a {
+		return math.MaxUint64
+	}
+	return a + b
+}

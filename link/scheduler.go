@@ -1,0 +1,265 @@
+package link
+
+import "slices"
+
+// Entry is what a scheduler knows of a request.
+type Entry struct {
+	ID           RequestID
+	Place        uint64 // order of arrival, on which both ends agree
+	Priority     uint8
+	Atomic       bool
+	Pairs        uint64 // 0: until ended
+	Deadline     uint64 // the attempt cycle at which both ends give up; 0 for none
+	Purpose, Tag uint64
+	// PairCycles is the estimated number of attempt cycles that one pair takes.
+	PairCycles float64
+	// Turn is the scheduler's own: set by Admit, told to the other end, moved on by
+	// Served.
+	Turn float64
+}
+
+// Scheduler decides which request is served first. Both ends of a link have one
+// of the same kind, and what it decides by is the same at both.
+type Scheduler interface {
+	// Admit sets the Turn of a request that joins the queue in a cycle. It is called
+	// at side 0 alone, in order of Place.
+	Admit(e *Entry, cycle uint64)
+	// Served tells that pairs of a request were made.
+	Served(e *Entry, pairs uint64)
+	// Resume tells that a request is wanted again that was not for a while.
+	Resume(e *Entry)
+	// Left tells that a request was given up, of which so many pairs were to come.
+	Left(e *Entry, pairs uint64)
+	// Before reports whether a is served before b. It is a strict order.
+	Before(a, b *Entry) bool
+	// Slot returns which requests may be served in a cycle, nil for all, and the
+	// first cycle after it in which that changes, 0 for never.
+	Slot(cycle uint64) (may func(*Entry) bool, next uint64)
+}
+
+// FCFS serves first what came first.
+type FCFS struct{}
+
+// Admit implements Scheduler.
+func (FCFS) Admit(*Entry, uint64) {}
+
+// Served implements Scheduler.
+func (FCFS) Served(*Entry, uint64) {}
+
+// Resume implements Scheduler.
+func (FCFS) Resume(*Entry) {}
+
+// Left implements Scheduler.
+func (FCFS) Left(*Entry, uint64) {}
+
+// Before implements Scheduler.
+func (FCFS) Before(a, b *Entry) bool { return a.Place < b.Place }
+
+// Slot implements Scheduler.
+func (FCFS) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
+
+// EDF serves first what is due first (earliest deadline), and among equals what
+// came first.
+type EDF struct{ FCFS }
+
+// Before implements Scheduler.
+func (EDF) Before(a, b *Entry) bool {
+	// No deadline, 0, is the latest: it wraps to the largest.
+	if x, y := a.Deadline-1, b.Deadline-1; x != y {
+		return x < y
+	}
+	return a.Place < b.Place
+}
+
+// Fair serves the larger priority before the smaller, and lets the requests of
+// one priority share the link: each has had as much time of it as any other since
+// it came (start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996). A Fair
+// belongs to one end of one link.
+type Fair struct {
+	now [MaxPriority + 1]float64 // by priority: virtual time, the Turn of what was served last
+}
+
+func (f *Fair) clock(e *Entry) *float64 { return &f.now[min(e.Priority, MaxPriority)] }
+
+// Admit implements Scheduler.
+func (f *Fair) Admit(e *Entry, _ uint64) { e.Turn = *f.clock(e) }
+
+// Served implements Scheduler.
+func (f *Fair) Served(e *Entry, pairs uint64) {
+	now := f.clock(e)
+	*now = max(*now, e.Turn)
+	e.Turn += float64(pairs) * e.PairCycles
+}
+
+// Resume implements Scheduler: what was not wanted has no claim to what it did
+// not take.
+func (f *Fair) Resume(e *Entry) { e.Turn = max(e.Turn, *f.clock(e)) }
+
+// Left implements Scheduler.
+func (f *Fair) Left(*Entry, uint64) {}
+
+// Before implements Scheduler.
+func (f *Fair) Before(a, b *Entry) bool {
+	switch {
+	case a.Priority != b.Priority:
+		return a.Priority > b.Priority
+	case a.Turn != b.Turn:
+		return a.Turn < b.Turn
+	}
+	return a.Place < b.Place
+}
+
+// Slot implements Scheduler.
+func (f *Fair) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
+
+// Weighted serves priorities strictly or by weighted fair queueing (Demers,
+// Keshav and Shenker, SIGCOMM 1989, with the virtual time of start-time fair
+// queueing, Goyal, Vin and Cheng, SIGCOMM 1996): strict ones first, the larger
+// before the smaller, then the others, each in proportion to its weight.
+// Requests of one priority are served in the order in which they came, and those
+// that have no end take turns.
+//
+// The zero value serves all priorities strictly. A Weighted belongs to one end of
+// one link.
+type Weighted struct {
+	// Weights are those of the priorities from 0 on; 0, as that of those beyond,
+	// stands for a priority that is served strictly.
+	Weights []float64
+	// Reference counts virtual time as the simulations of Dahlberg et al. did: a
+	// pair moves its request on by its cycles without regard to the weight, and
+	// what joins an idle queue is not put behind what was served meanwhile.
+	Reference bool
+
+	finish [MaxPriority + 1]float64 // by priority, of what has joined
+	now    [MaxPriority + 2]float64 // virtual time, the start of what was served last; that of all weighted priorities is the last
+}
+
+// clock returns the virtual time that a priority lives in, and its share.
+func (w *Weighted) clock(priority uint8) (now *float64, share float64) {
+	share, strict := w.weight(priority)
+	if !strict {
+		return &w.now[MaxPriority+1], share
+	}
+	return &w.now[min(priority, MaxPriority)], share
+}
+
+// weight returns the share of a priority, and whether it is served strictly.
+func (w *Weighted) weight(priority uint8) (share float64, strict bool) {
+	sum := 0.0
+	for _, x := range w.Weights {
+		sum += x
+	}
+	if int(priority) >= len(w.Weights) || w.Weights[priority] == 0 {
+		return 1, true
+	}
+	return w.Weights[priority] / sum, false
+}
+
+// Admit implements Scheduler.
+func (w *Weighted) Admit(e *Entry, cycle uint64) {
+	now, share := w.clock(e.Priority)
+	finish := &w.finish[min(e.Priority, MaxPriority)]
+	pairs := max(1, float64(e.Pairs))
+	start := max(*now, *finish)
+	if w.Reference {
+		start = max(float64(cycle), *finish)
+	}
+	e.Turn = start + e.PairCycles/share
+	if e.Atomic {
+		e.Turn = start + pairs*e.PairCycles/share
+	}
+	if !w.Reference {
+		*finish = start
+	}
+	*finish += pairs * e.PairCycles / share
+}
+
+// Served implements Scheduler.
+func (w *Weighted) Served(e *Entry, pairs uint64) {
+	now, share := w.clock(e.Priority)
+	*now = max(*now, e.Turn-e.PairCycles/share)
+	switch {
+	case e.Atomic && e.Pairs > 0:
+	case w.Reference:
+		e.Turn += float64(pairs) * e.PairCycles
+	default:
+		e.Turn += float64(pairs) * e.PairCycles / share
+	}
+}
+
+// Resume implements Scheduler: what was not wanted has no claim to what it did
+// not take.
+func (w *Weighted) Resume(e *Entry) {
+	if now, _ := w.clock(e.Priority); !w.Reference {
+		e.Turn = max(e.Turn, *now)
+	}
+}
+
+// Left implements Scheduler.
+func (w *Weighted) Left(e *Entry, pairs uint64) {
+	if share, _ := w.weight(e.Priority); !w.Reference {
+		w.finish[min(e.Priority, MaxPriority)] -= float64(pairs) * e.PairCycles / share
+	}
+}
+
+// Before implements Scheduler.
+func (w *Weighted) Before(a, b *Entry) bool {
+	_, sa := w.weight(a.Priority)
+	_, sb := w.weight(b.Priority)
+	switch {
+	case sa != sb:
+		return sa
+	case sa && a.Priority != b.Priority:
+		return a.Priority > b.Priority
+	case a.Turn != b.Turn:
+		return a.Turn < b.Turn
+	}
+	return a.Place < b.Place
+}
+
+// Slot implements Scheduler.
+func (*Weighted) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
+
+// Slots serves requests in time slots that the network has agreed on, as a
+// controller of the network would hand out: a table that repeats for ever.
+// Within a slot the order is that of Base.
+type Slots struct {
+	Scheduler        // of the requests of a slot
+	Period    uint64 // cycles after which the table repeats, above 0
+	Table     []Slot // in order of Begin
+}
+
+// Slot is a part of the table of Slots.
+type Slot struct {
+	Begin, End uint64 // cycles of the period, End not included
+	// Purposes and Priorities are those of the requests that may be served; nil for
+	// all.
+	Purposes   []uint64
+	Priorities []uint8
+}
+
+// Slot implements Scheduler.
+func (s *Slots) Slot(cycle uint64) (may func(*Entry) bool, next uint64) {
+	at := cycle % s.Period
+	base := cycle - at
+	for i := range s.Table {
+		t := &s.Table[i]
+		if at < t.Begin {
+			return nobody, base + t.Begin
+		}
+		if at < t.End {
+			return t.may, base + t.End
+		}
+	}
+	next = base + s.Period
+	if len(s.Table) > 0 && s.Table[0].Begin > 0 {
+		next += s.Table[0].Begin
+	}
+	return nobody, next
+}
+
+func nobody(*Entry) bool { return false }
+
+func (t *Slot) may(e *Entry) bool {
+	return (t.Purposes == nil || slices.Contains(t.Purposes, e.Purpose)) && (t.Priorities == nil || slices.Contains(t.Priorities, e.Priority))
+}

@@ -1,0 +1,269 @@
+package link
+
+import (
+	"math"
+	"slices"
+
+	"qstack/qnet"
+)
+
+// group is what attempts can serve together: all requests that keep pairs of one
+// operating point, stored or not, or one request that measures.
+type group struct {
+	keep  bool
+	store bool
+	point int
+	q     *request // that measures; nil if keep
+}
+
+func (q *request) group() group {
+	if q.keeps() {
+		return group{keep: true, store: q.store, point: q.point}
+	}
+	return group{point: q.point, q: q}
+}
+
+// service is a group that is to be served by a number of lanes.
+type service struct {
+	group
+	lanes, used int
+	offered     bool // candidates and others are worked out
+	candidates  []Candidate
+	others      []RequestID
+}
+
+// serve gives the lanes to the requests whose turn it is, and renews the offers
+// that no longer say what they want.
+func (e *end) serve() {
+	if e.serving {
+		e.again = true
+		return
+	}
+	e.serving = true
+	for e.again = true; e.again; {
+		e.again = false
+		e.assign()
+	}
+	e.serving = false
+	e.advertise()
+}
+
+func (e *end) assign() {
+	may := e.slot()
+	total := 0
+	for i := range e.lanes {
+		if s := e.lanes[i].state; s != laneHeld && s != laneMoving {
+			total++
+		}
+	}
+	if e.wasDown {
+		total = 0 // nothing is served
+	}
+	e.share(e.turns(total, may), total)
+	// Lanes that serve what they should go on; the others make room.
+	for i := range e.lanes {
+		l := &e.lanes[i]
+		if l.state != laneOpen && (l.state != laneArming || l.unwanted) {
+			continue
+		}
+		if s := e.serviceOf(l.group); s != nil && s.used < s.lanes {
+			s.used++
+		} else {
+			l.close()
+		}
+	}
+	for i := range e.services {
+		for s := &e.services[i]; s.used < s.lanes; s.used++ {
+			l := e.idleLane()
+			if l == nil {
+				break
+			}
+			l.begin(s.group)
+		}
+	}
+	for i := range e.lanes {
+		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
+			if s := e.offer(l.group, may); slices.Equal(s.candidates, l.offered) {
+				l.version = e.version
+			} else {
+				l.announce(s)
+			}
+		}
+	}
+}
+
+// slot returns which requests may be served now, nil for all, and sets the timer
+// of the next slot.
+func (e *end) slot() (may func(*Entry) bool) {
+	now := e.cfg.Cycles.From(e.l.dev.Now())
+	may, next := e.sched.Slot(now)
+	e.slotTimer.Stop()
+	if next != 0 && len(e.ready.list) > 0 {
+		e.slotTimer = e.l.loop.At(e.instant(next), func() {
+			e.version++
+			e.serve()
+		})
+	}
+	return e.memory.allow(may, e.requests)
+}
+
+// turns returns the requests, up to n, whose turn it is.
+func (e *end) turns(n int, may func(*Entry) bool) []*request {
+	if q := e.atomic; q != nil {
+		if q.index < 0 || may != nil && !may(&q.Entry) {
+			return nil
+		}
+		return append(e.ready.sorted[:0], q)
+	}
+	list := e.ready.first(n, may)
+	if q := e.requests[e.steered]; e.steered != 0 && q != nil && q.index >= 0 && e.l.loop.Now() < e.steeredTo && (may == nil || may(&q.Entry)) {
+		if i := slices.Index(list, q); i >= 0 {
+			list = slices.Delete(list, i, i+1)
+		} else if len(list) == n && n > 0 {
+			list = list[:n-1]
+		}
+		list = slices.Insert(list, 0, q)
+	}
+	return beforeAtomic(list)
+}
+
+// beforeAtomic cuts a list where an atomic request interrupts it: that is served
+// alone, when it has become the first.
+func beforeAtomic(list []*request) []*request {
+	for i, q := range list {
+		if q.Atomic {
+			return list[:max(i, 1)]
+		}
+	}
+	return list
+}
+
+// share works out how many lanes serve what: one for each request in turn, as
+// far as they go, then more for those that want more.
+func (e *end) share(list []*request, total int) {
+	e.services = e.services[:0]
+	left := total
+	for _, q := range list {
+		if left == 0 {
+			break
+		}
+		s := e.serviceOf(q.group())
+		if s == nil {
+			e.services = append(e.services, service{group: q.group()})
+			s = &e.services[len(e.services)-1]
+		}
+		s.lanes++
+		left--
+	}
+	if len(list) == 1 && left > 0 {
+		more := min(uint64(left), list[0].wants()-1)
+		e.services[0].lanes += int(more)
+		return
+	}
+	for n := uint64(2); left > 0; n++ {
+		before := left
+		for _, q := range list {
+			if left > 0 && q.wants() >= n {
+				e.serviceOf(q.group()).lanes++
+				left--
+			}
+		}
+		if left == before {
+			return
+		}
+	}
+}
+
+func (e *end) serviceOf(g group) *service {
+	for i := range e.services {
+		if e.services[i].group == g {
+			return &e.services[i]
+		}
+	}
+	return nil
+}
+
+func (e *end) idleLane() *lane {
+	for i := range e.lanes {
+		if e.lanes[i].state == laneIdle {
+			return &e.lanes[i]
+		}
+	}
+	return nil
+}
+
+// offer returns the service of a group with what its lanes tell the station.
+func (e *end) offer(g group, may func(*Entry) bool) *service {
+	s := e.serviceOf(g)
+	if s == nil { // not in turn, but about to be asked
+		e.services = append(e.services, service{group: g})
+		s = &e.services[len(e.services)-1]
+	}
+	if s.offered {
+		return s
+	}
+	s.offered = true
+	s.candidates, s.others = s.candidates[:0], s.others[:0]
+	if g.q != nil {
+		s.candidates = append(s.candidates, g.q.candidate())
+	}
+	for i, q := range e.turns(maxCandidates, may) {
+		switch {
+		case q == g.q:
+		case g.keep && q.group() == g && (i == 0 || len(s.candidates) > 0):
+			s.candidates = append(s.candidates, q.candidate())
+		case len(s.others) < maxOthers:
+			s.others = append(s.others, q.ID)
+		}
+	}
+	if g.keep && len(s.candidates) == 0 { // others of the group come later
+		for _, q := range e.turns(maxCandidates, may) {
+			if q.group() == g {
+				s.candidates = append(s.candidates, q.candidate())
+			}
+		}
+	}
+	return s
+}
+
+// candidate returns what the station is told of a request.
+func (q *request) candidate() Candidate {
+	limit := saturate(q.ceiling(), q.void)
+	return Candidate{ID: q.ID, Limit: min(limit, math.MaxInt64>>2)} // "no limit" does not fit a varint
+}
+
+// onMismatch follows the station's advice: the other end attempts for others than
+// this one, and both could serve one request.
+func (e *end) onMismatch(m *Mismatch) {
+	if int(m.Lane) >= len(e.lanes) {
+		e.frames.Unexpected++
+		return
+	}
+	l := &e.lanes[m.Lane]
+	q := e.requests[m.Use]
+	if m.Window != l.window || l.state != laneOpen || q == nil || q.index < 0 {
+		return // it is not so any more
+	}
+	e.frames.Mismatches++
+	if e.atomic != nil && e.atomic != q && e.atomic.got == 0 {
+		e.atomic = nil
+	}
+	e.steered = q.ID
+	e.steeredTo = e.l.loop.Now().Add(2 * e.firstRefresh(q.group()))
+	e.version++
+	e.serve()
+}
+
+// Full returns qnet.ErrNoMemory while a qubit in use stands in the way of every
+// attempt, nil otherwise.
+func (e *end) full() error {
+	for i := range e.lanes {
+		if e.lanes[i].state != laneHeld {
+			return nil
+		}
+	}
+	if len(e.lanes) == 1 {
+		return qnet.Errorf(qnet.ErrNoMemory, "the communication qubit of %s for link %s is in use; free it", e.l.cfg.Name, e.cfg.Name)
+	}
+	return qnet.Errorf(qnet.ErrNoMemory, "all %d communication qubits of %s for link %s are in use; free some", len(e.lanes), e.l.cfg.Name, e.cfg.Name)
+}
