@@ -113,6 +113,7 @@ func patience(s *scenario.Scenario, pairs int) time.Duration {
 
 func newSim() *cobra.Command {
 	var f measureFlags
+	var work workloadFlags
 	var seed uint64
 	cmd := &cobra.Command{
 		Use:   "sim [FILE]",
@@ -122,7 +123,15 @@ the same client as demo: measure pairs between two nodes, test the CHSH
 inequality, teleport qubits, and compare with what the scenario's hardware should
 give. Without FILE the embedded ions3 scenario runs.
 
+A scenario with a table [workload] runs that instead: random requests on one of
+its links, as often as it has seeds, on all processors, and it prints what became
+of them: throughput, latencies, fidelities, the length of the queue, failures and
+frames, with 95 % confidence intervals.
+
 The same seed gives the same result, and the same trace, byte for byte.`,
+		Example: `  qnoded sim
+  qnoded sim chain.toml --from n0 --to n3
+  qnoded sim load.toml --seeds 30 --horizon "6000 s" --svg plots`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			s, _, err := loadScenario(a)
@@ -132,6 +141,16 @@ The same seed gives the same result, and the same trace, byte for byte.`,
 			if cmd.Flags().Changed("seed") {
 				s.Seed = seed
 			}
+			if s.Workload != nil {
+				if err := refuse(cmd, programsOnly, "the scenario has a [workload], which runs in place of programs"); err != nil {
+					return err
+				}
+				work.json, work.trace = f.json, f.trace
+				return runWorkload(cmd.Context(), s, &work, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
+			if err := refuse(cmd, workloadOnly, "the scenario has no [workload]"); err != nil {
+				return err
+			}
 			if err := f.check(s); err != nil {
 				return err
 			}
@@ -139,7 +158,8 @@ The same seed gives the same result, and the same trace, byte for byte.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of every random stream (default: the scenario's)")
+	work.register(cmd)
+	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of every random stream, of a workload that of its first run (default: the scenario's)")
 	return cmd
 }
 

@@ -58,12 +58,14 @@ func (m *Mem) Datagram(to qnet.NodeID, msg wire.Message) error {
 		return qnet.Errorf(qnet.ErrInvalid, "datagram of type 0x%x to %s has %d bytes: want at most %d", uint16(msg.Type()), n.name(to), size, wire.MaxDatagram)
 	}
 	m.traceMessage("send", to, r)
+	n.count(r.typ).Sent++
 	var v Verdict
 	if n.filter != nil {
 		v = n.filter(m.id, to, ClassDatagram, r.typ, r.b)
 	}
 	if !c.up || v.Action == Drop || c.chance(h.side, c.cfg.Loss) {
 		m.traceMessage("lose", to, r)
+		n.count(r.typ).Lost++
 		n.release(r)
 		return nil
 	}
@@ -71,7 +73,7 @@ func (m *Mem) Datagram(to qnet.NodeID, msg wire.Message) error {
 	n.launch(r, c.datagramDelay(h.side)+v.Delay)
 	if again {
 		twin := n.record(c, h.side)
-		twin.kind, twin.typ = datagram, r.typ
+		twin.kind, twin.typ, twin.twin = datagram, r.typ, true
 		twin.b = append(twin.b, r.b...)
 		n.launch(twin, c.datagramDelay(h.side)+v.Delay)
 	}
@@ -342,6 +344,7 @@ type record struct {
 	epoch   uint64 // of c, when it was sent
 	to      int    // side
 	kind    kind
+	twin    bool   // the second copy of a datagram
 	verdict Action // Break and BreakAfter only
 	typ     wire.Type
 	code    qnet.Code // closing
@@ -392,6 +395,9 @@ func (r *record) arrived() {
 	}
 	switch from := c.ids[1-r.to]; {
 	case r.epoch != c.epoch: // the connection went down: see tellDown
+		if r.kind == datagram && !r.twin {
+			n.count(r.typ).Lost++
+		}
 	case r.kind == datagram:
 		m.traceMessage("deliver", from, r)
 		if h := m.handler(r.typ.Service()); h != nil {

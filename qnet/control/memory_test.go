@@ -78,6 +78,58 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// Every datagram counts once as sent, by its type, and once as lost if no copy of
+// it arrives, for whatever reason. Streams do not count.
+func TestDatagramCounts(t *testing.T) {
+	var action control.Action
+	w, a, b := pairOf(t, control.LinkConfig{Delay: 10}, control.Config{
+		Filter: func(qnet.NodeID, qnet.NodeID, control.Class, wire.Type, []byte) control.Verdict {
+			return control.Verdict{Action: action}
+		},
+	})
+	check := func(what string, typ wire.Type, sent, lost uint64) {
+		t.Helper()
+		if got, want := w.net.Datagrams(typ), (control.Count{Sent: sent, Lost: lost}); got != want {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	check("nothing sent", 0x33, 0, 0)
+	a.send(bob, note{typ: 0x33})
+	b.send(alice, note{typ: 0x33})
+	a.send(bob, note{typ: 0x31})
+	a.open(bob, note{typ: 0x32})
+	w.rest()
+	check("delivered", 0x33, 2, 0)
+	check("another type", 0x31, 1, 0)
+	check("stream", 0x32, 0, 0)
+	check("never heard of", 0xffff, 0, 0)
+	action = control.Duplicate
+	a.send(bob, note{typ: 0x33})
+	w.rest()
+	check("duplicated", 0x33, 3, 0)
+	action = control.Drop
+	a.send(bob, note{typ: 0x33})
+	w.rest()
+	check("dropped", 0x33, 4, 1)
+	action = control.Duplicate
+	a.send(bob, note{typ: 0x33}) // lost on the way, with its copy
+	if err := w.net.Break(alice, bob); err != nil {
+		t.Fatal(err)
+	}
+	w.rest()
+	check("under way", 0x33, 5, 2)
+	a.send(bob, note{typ: 0x33})
+	check("not connected", 0x33, 6, 3)
+	if err := w.net.Restore(alice, bob); err != nil {
+		t.Fatal(err)
+	}
+	action = control.Deliver
+	w.connect(alice, bob, control.LinkConfig{Loss: 1})
+	a.send(bob, note{typ: 0x33})
+	w.rest()
+	check("hazard", 0x33, 7, 4)
+}
+
 // More than MaxUnsent bytes in flight lose the stream, at both ends and in one
 // direction only.
 func TestUnsentWindow(t *testing.T) {

@@ -32,7 +32,8 @@ type Network struct {
 	free     *record
 	inFlight int
 	streams  int
-	opened   uint64 // streams ever opened
+	opened   uint64  // streams ever opened
+	counts   []Count // of datagrams, by type
 }
 
 // Config configures a Network.
@@ -217,6 +218,28 @@ func (n *Network) Restore(a, b qnet.NodeID) error {
 // InFlight returns the number of messages that were sent and have not arrived,
 // counting the ends of streams as messages, and what is going to be lost.
 func (n *Network) InFlight() int { return n.inFlight }
+
+// Count says what became of the datagrams of a type.
+type Count struct {
+	Sent uint64 // each once, however often it arrives
+	Lost uint64 // of these, the ones that did not arrive; those under way are not among them
+}
+
+// Datagrams returns the count of a type, of all endpoints from the beginning.
+func (n *Network) Datagrams(t wire.Type) Count {
+	if int(t) < len(n.counts) {
+		return n.counts[t]
+	}
+	return Count{}
+}
+
+// count returns where datagrams of a type are counted.
+func (n *Network) count(t wire.Type) *Count {
+	for int(t) >= len(n.counts) {
+		n.counts = append(n.counts, Count{})
+	}
+	return &n.counts[t]
+}
 
 // Streams returns the number of streams that at least one end has not closed or
 // been told the end of.

@@ -1,0 +1,200 @@
+package workload
+
+import (
+	"math"
+	"math/rand/v2"
+	"sort"
+	"time"
+
+	"qstack/link"
+	"qstack/node/scenario"
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// demand is how the load of one type is made of requests.
+type demand struct {
+	scenario.WorkloadType
+	request link.Request // all but the deadline
+	point   link.Point
+	cycles  float64 // of an attempt
+	load    float64 // the type's part of it
+	law     pairsLaw
+}
+
+// newDemand works out the demand of a type on a link whose two ends are given, of
+// a load in which all shares together are as given.
+func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.EndConfig, specs *[2]*physical.Spec) (*demand, error) {
+	d := &demand{WorkloadType: *t, load: load * t.Share / shares, law: newPairsLaw(t.PairsMin, t.PairsMax)}
+	minimum := t.MinFidelity
+	if t.Highest {
+		for _, p := range ends[0].Points {
+			minimum = max(minimum, p.Fidelity)
+		}
+	}
+	var err error
+	if d.point, err = operatingPoint(ends[0].Points, minimum); err != nil {
+		return nil, qnet.Errorf(qnet.CodeOf(err), "link %s, requests of type %s: %v", ends[0].Name, t.Name, err)
+	}
+	for side := range ends {
+		d.cycles = max(d.cycles, cyclesPerAttempt(t.Type, t.Store, specs[side], ends[side].Cycles.Period, ends[side].Stride))
+	}
+	d.request = link.Request{Type: requestType(t.Type), MinFidelity: minimum, Priority: t.Priority, Atomic: t.Atomic,
+		Consecutive: t.Consecutive, Store: t.Store, Limit: math.MaxUint64}
+	switch t.Type {
+	case scenario.MeasurePairs:
+		d.request.Bases, d.request.PeerBases = paulis, paulis
+	case scenario.PreparePairs:
+		d.request.Bases = paulis
+	}
+	return d, nil
+}
+
+func requestType(t scenario.RequestType) link.Type {
+	switch t {
+	case scenario.MeasurePairs:
+		return link.Measure
+	case scenario.PreparePairs:
+		return link.Prepare
+	}
+	return link.Keep
+}
+
+// operatingPoint returns the point at which requests of a minimum fidelity are
+// served: of those that are good enough the one that brings most. It fails with
+// qnet.ErrFidelity when there is none.
+func operatingPoint(points []link.Point, minimum float64) (link.Point, error) {
+	best, found, reach := link.Point{}, false, 0.0
+	for _, p := range points {
+		reach = max(reach, p.Fidelity)
+		if p.Fidelity >= minimum && (!found || p.Probability > best.Probability) {
+			best, found = p, true
+		}
+	}
+	if !found {
+		return best, qnet.Errorf(qnet.ErrFidelity, "fidelity %.4f asked, the hardware reaches %.4f; ask for less", minimum, reach)
+	}
+	return best, nil
+}
+
+// cyclesPerAttempt returns E, the mean number of cycles of period nanoseconds from
+// one attempt to the next as loads are counted: 1 if the halves are measured at
+// once, the stride if one of them is kept. If it is stored, in a qubit that is
+// reached through the communication qubit, the attempts pause for its
+// initialisation whenever it is older than its T2: E = stride/(1 − i/(i+n)) for i
+// cycles of initialisation every n cycles (as the reference counts; that both are
+// rounded to strides it leaves out).
+func cyclesPerAttempt(t scenario.RequestType, store bool, spec *physical.Spec, period float64, stride uint64) float64 {
+	if t == scenario.MeasurePairs {
+		return 1
+	}
+	e := float64(max(1, stride))
+	m := spec.Memory
+	if !store || m == nil || !m.Indirect || m.T2 == 0 {
+		return e
+	}
+	init := math.Ceil(float64(m.Init) / period)
+	every := math.Floor(m.T2*1e9/period + 1e-9)
+	return e / (1 - init/(init+every))
+}
+
+// saturation returns the pairs per second of attempts without a break.
+func (d *demand) saturation(period float64) float64 {
+	return d.point.Probability / (d.cycles * period * 1e-9)
+}
+
+// offered returns the pairs per second that requests ask for in the mean.
+func (d *demand) offered(period float64) float64 { return d.load * d.saturation(period) }
+
+// perCycle returns the mean number of requests in a cycle from an end from which
+// the given share of the load comes.
+func (d *demand) perCycle(origin float64) float64 {
+	return d.load * origin * d.point.Probability / d.cycles * d.law.inverse
+}
+
+// pairsLaw is the distribution of the number of pairs of a request: from min to
+// max with a probability in proportion to 1/k.
+type pairsLaw struct {
+	min     int
+	inverse float64   // the mean of 1/k when k is uniform
+	upTo    []float64 // probability of all up to each number; none for a single one
+}
+
+func newPairsLaw(low, high int) pairsLaw {
+	l := pairsLaw{min: low, inverse: 1 / float64(low)}
+	if low == high {
+		return l
+	}
+	sum := 0.0
+	for k := low; k <= high; k++ {
+		sum += 1 / float64(k)
+		l.upTo = append(l.upTo, sum)
+	}
+	l.inverse = sum / float64(len(l.upTo))
+	for i := range l.upTo {
+		l.upTo[i] /= sum
+	}
+	return l
+}
+
+func (l *pairsLaw) draw(rng *rand.Rand) int {
+	if l.upTo == nil {
+		return l.min
+	}
+	u := rng.Float64()
+	i := sort.Search(len(l.upTo)-1, func(i int) bool { return u < l.upTo[i] })
+	return l.min + i
+}
+
+// source draws the instants of the requests of one type from one end.
+type source struct {
+	rng    *rand.Rand
+	cycles physical.Cycles
+	cycle  uint64  // of the last request
+	rate   float64 // of a geometric distribution in cycles: −log(1−q); or mean requests per cycle
+	time   float64 // nanoseconds; of the last request, if they do not come at cycles
+	any    bool    // requests come at any time
+}
+
+// newSource returns the source of requests from start on, q per cycle in the mean,
+// at most one in a cycle unless they come at any time. It fails with
+// qnet.ErrInvalid when that is too many.
+func newSource(rng *rand.Rand, cycles physical.Cycles, start qnet.Time, q float64, poisson bool) (*source, error) {
+	s := &source{rng: rng, cycles: cycles, any: poisson}
+	if poisson {
+		s.time, s.rate = float64(start), q
+		return s, nil
+	}
+	if q > 1 {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "the load makes %.3g requests per cycle, where one can come: lower it, ask for more pairs at once or set arrivals = %q", q, "poisson")
+	}
+	s.cycle, s.rate = cycles.From(start)-1, -math.Log1p(-q)
+	return s, nil
+}
+
+// next returns the instant of the next request.
+func (s *source) next() qnet.Time {
+	gap := qnet.Exponential(s.rng) / s.rate
+	if s.any {
+		if s.time += gap * s.cycles.Period; s.time >= math.MaxInt64 {
+			return qnet.Never
+		}
+		return qnet.Time(s.time)
+	}
+	if gap >= math.MaxInt64/2 {
+		return qnet.Never
+	}
+	s.cycle += 1 + uint64(gap)
+	return s.cycles.Instant(s.cycle)
+}
+
+// paulis are the bases of either end, drawn at random each on its own.
+var paulis = physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}}
+
+// deadline returns that of a request which is made now.
+func (d *demand) deadline(now qnet.Time) qnet.Time {
+	if d.Deadline == 0 {
+		return qnet.Never
+	}
+	return now.Add(time.Duration(d.Deadline))
+}

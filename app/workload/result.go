@@ -1,0 +1,192 @@
+package workload
+
+// Version is that of Result as JSON.
+const Version = 1
+
+// Result is what became of the requests of one run. Times and rates are of the
+// emulated world unless said otherwise. Requests count from the end of the warm-up
+// on: those that were created before leave their mark on queue and throughput only.
+type Result struct {
+	Version  int    `json:"version"`
+	Scenario string `json:"scenario"`
+	Seed     uint64 `json:"seed"`
+	// SimulatedS is the time in which figures are taken, WarmupS that before, in
+	// seconds.
+	SimulatedS float64 `json:"simulated_s"`
+	WarmupS    float64 `json:"warmup_s"`
+	WallS      float64 `json:"wall_s"` // of the run by the wall clock, in seconds
+	Events     uint64  `json:"events"` // of the loop
+
+	// Frames has the messages that were sent, by the name of their type, Lost those
+	// of them that did not arrive; of the whole run.
+	Frames map[string]uint64 `json:"frames"`
+	Lost   map[string]uint64 `json:"lost,omitempty"`
+
+	// Types are those of the scenario, in its order; All is all of them together.
+	Types []TypeResult `json:"types"`
+	All   TypeResult   `json:"all"`
+
+	// Queue is the number of requests that are created and not over, over time.
+	Queue Series `json:"queue"`
+
+	// Expired has the pairs that were void, by the end that was told; some of them
+	// it had been handed before.
+	Expired [2]uint64 `json:"expired"`
+	// Unmatched are the pairs that only one end had at the horizon.
+	Unmatched uint64 `json:"unmatched"`
+	// Errors are what ought not to happen, such as ends that disagree about a pair:
+	// the first ten.
+	Errors []string `json:"errors,omitempty"`
+}
+
+// TypeResult is what became of the requests of one type.
+type TypeResult struct {
+	Name string `json:"name"` // "all" for all types
+	Type string `json:"type,omitempty"`
+	// Point is the operating point that the load is counted for, Probability its
+	// success probability per attempt, Cycles the cycles per attempt.
+	Point       string  `json:"point,omitempty"`
+	Probability float64 `json:"probability,omitempty"`
+	Cycles      float64 `json:"cycles,omitempty"`
+	// Saturation is the nominal number of pairs per second if there were no
+	// requests of another type, Offered the number asked for in the mean.
+	Saturation float64 `json:"saturation_hz,omitempty"`
+	Offered    float64 `json:"offered_hz"`
+
+	Both Figures `json:"both,omitzero"` // whoever created the request
+	A    Figures `json:"a,omitzero"`    // created at the end that the link names first
+	B    Figures `json:"b,omitzero"`    // created at the other
+	// Rate are the pairs per second over time.
+	Rate Series `json:"rate"`
+}
+
+// Figures are those of a set of requests.
+type Figures struct {
+	Requests  uint64 `json:"requests"`  // created, and those refused at once
+	Asked     uint64 `json:"asked"`     // pairs that they asked for
+	Completed uint64 `json:"completed"` // requests that ended well
+	// Failed has the requests that ended otherwise, by the text of their code, such
+	// as "timed out", "expired" or "queue full".
+	Failed map[string]uint64 `json:"failed,omitempty"`
+	Open   uint64            `json:"open"` // not over at the horizon
+
+	Pairs uint64 `json:"pairs"` // handed up at A
+	// Throughput is in pairs per second; its standard error is that of windows of
+	// report_every.
+	Throughput Estimate `json:"throughput_hz,omitzero"`
+	// Latency is the time from CREATE to the last pair at the creator, in seconds,
+	// of the requests that were completed; Scaled is it over the number of pairs.
+	Latency Distribution `json:"latency_s,omitzero"`
+	Scaled  Distribution `json:"scaled_latency_s,omitzero"`
+
+	// Oracle is the exact fidelity of kept pairs when both ends had their halves.
+	Oracle Estimate `json:"fidelity_oracle,omitzero"`
+	// Outcomes is what measured pairs say.
+	Outcomes Outcomes `json:"outcomes,omitzero"`
+}
+
+// Estimate is a mean with its standard error. N is the number of observations;
+// without any, all is 0.
+type Estimate struct {
+	Mean   float64 `json:"mean"`
+	StdErr float64 `json:"stderr"`
+	N      uint64  `json:"n"`
+}
+
+// Distribution is that of a time in seconds. The standard error of its mean is
+// from means of consecutive batches, which allows for what neighbours have in
+// common. Percentiles are good to 2.5 %.
+type Distribution struct {
+	Estimate
+	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+	// Histogram counts by bins of equal width in the logarithm.
+	Histogram Histogram `json:"histogram,omitzero"`
+}
+
+// Histogram counts times by BinsPerDecade bins for each power of ten. Bin number
+// i begins at 10^(i/BinsPerDecade) nanoseconds; bin 0 has what is shorter too.
+type Histogram struct {
+	First  int      `json:"first"` // number of the bin that Counts begins with
+	Counts []uint64 `json:"counts"`
+}
+
+// BinsPerDecade is the number of bins of a Histogram for a power of ten.
+const BinsPerDecade = 48
+
+// Outcomes is what the outcomes of measured pairs say: the share of errors among
+// the pairs that both ends measured in one basis, beside the announced Bell state,
+// and the fidelity F = 1 − (Qx+Qy+Qz)/2 that goes with them. Errors of the read-out
+// are in it. Of a type that is not measured in all three bases F is 0 with N 0.
+type Outcomes struct {
+	X Estimate `json:"qber_x,omitzero"`
+	Y Estimate `json:"qber_y,omitzero"`
+	Z Estimate `json:"qber_z,omitzero"`
+	F Estimate `json:"fidelity,omitzero"`
+}
+
+// Series is a quantity over time: means of equal intervals, at most MaxPoints of
+// them, from the end of the warm-up on.
+type Series struct {
+	IntervalS float64   `json:"interval_s"`
+	Points    []float64 `json:"points"`
+	Mean      float64   `json:"mean"`
+	Max       float64   `json:"max"` // at any instant; of a rate, in any interval
+}
+
+// MaxPoints is the largest number of points of a Series.
+const MaxPoints = 200
+
+// Row is one figure of a set of runs: its mean over the runs, the standard error of
+// that, and the 95 % confidence interval by Student's t. With one run the standard
+// error is that within the run, where it has one.
+type Row struct {
+	Type   string  `json:"type"`   // of request, "all" for all, "" for the link itself
+	Origin string  `json:"origin"` // both, A, B, or A-B for the difference
+	Figure string  `json:"figure"` // such as throughput_hz
+	Mean   float64 `json:"mean"`
+	StdErr float64 `json:"stderr"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+	N      int     `json:"n"` // runs that have the figure
+}
+
+// Summary is what several runs of one scenario say together.
+type Summary struct {
+	Version    int      `json:"version"`
+	Scenario   string   `json:"scenario"`
+	Seeds      []uint64 `json:"seeds"`
+	SimulatedS float64  `json:"simulated_s"` // of all runs, with warm-up
+	WallS      float64  `json:"wall_s"`      // of all runs, added
+	Rows       []Row    `json:"rows"`
+	Errors     []string `json:"errors,omitempty"` // of any run, the first ten
+}
+
+// The names of figures, of a type and origin unless said otherwise.
+const (
+	FigureThroughput = "throughput_hz"
+	FigureLatency    = "latency_s"
+	FigureScaled     = "scaled_latency_s"
+	FigureScaledP50  = "scaled_latency_p50_s"
+	FigureScaledP90  = "scaled_latency_p90_s"
+	FigureScaledP99  = "scaled_latency_p99_s"
+	FigureOracle     = "fidelity_oracle"
+	FigureOutcomes   = "fidelity_outcomes"
+	FigureQBERX      = "qber_x"
+	FigureQBERY      = "qber_y"
+	FigureQBERZ      = "qber_z"
+	FigureRequests   = "requests"
+	FigureCompleted  = "completed"
+	FigureFailed     = "failed" // and failed.CODE, such as "failed.queue full"
+	FigureOpen       = "open"
+	FigurePairs      = "pairs"
+	FigureOffered    = "offered_hz" // origin both only
+
+	FigureQueue    = "queue_mean" // of the link
+	FigureQueueMax = "queue_max"  // of the link
+	FigureExpired  = "expired"    // of the link, pairs
+	FigureFrames   = "frames"     // of the link: frames.TYPE
+	FigureLost     = "lost"       // of the link: lost.TYPE
+)

@@ -1,0 +1,198 @@
+package workload
+
+import (
+	"maps"
+	"math"
+	"slices"
+)
+
+// Sets of requests.
+const (
+	AllTypes = "all"
+
+	OriginBoth       = "both"
+	OriginA          = "A"
+	OriginB          = "B"
+	OriginDifference = "A-B"
+)
+
+// figure is one figure of one run.
+type figure struct {
+	typ, origin, name string
+	Estimate          // N is 0 if the run does not have it
+	count             bool
+}
+
+// figures lists those of a run.
+func (r *Result) figures() []figure {
+	var fs []figure
+	add := func(typ, origin, name string, e Estimate) { fs = append(fs, figure{typ, origin, name, e, false}) }
+	count := func(typ, origin, name string, n uint64) {
+		fs = append(fs, figure{typ, origin, name, Estimate{Mean: float64(n), N: 1}, true})
+	}
+	quantile := func(x float64, of *Distribution) Estimate { return Estimate{Mean: x, N: of.N} }
+	for _, t := range slices.Concat(r.Types, []TypeResult{r.All}) {
+		add(t.Name, OriginBoth, FigureOffered, Estimate{Mean: t.Offered, N: 1})
+		for _, of := range []struct {
+			origin string
+			f      *Figures
+		}{{OriginBoth, &t.Both}, {OriginA, &t.A}, {OriginB, &t.B}} {
+			f := of.f
+			count(t.Name, of.origin, FigureRequests, f.Requests)
+			count(t.Name, of.origin, FigureCompleted, f.Completed)
+			var failed uint64
+			for _, code := range slices.Sorted(maps.Keys(f.Failed)) {
+				failed += f.Failed[code]
+				count(t.Name, of.origin, FigureFailed+"."+code, f.Failed[code])
+			}
+			count(t.Name, of.origin, FigureFailed, failed)
+			count(t.Name, of.origin, FigureOpen, f.Open)
+			count(t.Name, of.origin, FigurePairs, f.Pairs)
+			add(t.Name, of.origin, FigureThroughput, f.Throughput)
+			add(t.Name, of.origin, FigureLatency, f.Latency.Estimate)
+			add(t.Name, of.origin, FigureScaled, f.Scaled.Estimate)
+			add(t.Name, of.origin, FigureScaledP50, quantile(f.Scaled.P50, &f.Scaled))
+			add(t.Name, of.origin, FigureScaledP90, quantile(f.Scaled.P90, &f.Scaled))
+			add(t.Name, of.origin, FigureScaledP99, quantile(f.Scaled.P99, &f.Scaled))
+			add(t.Name, of.origin, FigureOracle, f.Oracle)
+			add(t.Name, of.origin, FigureOutcomes, f.Outcomes.F)
+			add(t.Name, of.origin, FigureQBERX, f.Outcomes.X)
+			add(t.Name, of.origin, FigureQBERY, f.Outcomes.Y)
+			add(t.Name, of.origin, FigureQBERZ, f.Outcomes.Z)
+		}
+		difference := func(name string, a, b Estimate) {
+			e := Estimate{Mean: a.Mean - b.Mean, StdErr: math.Hypot(a.StdErr, b.StdErr), N: min(a.N, b.N)}
+			add(t.Name, OriginDifference, name, e)
+		}
+		a, b := &t.A, &t.B
+		if a.Requests == 0 || b.Requests == 0 {
+			continue
+		}
+		difference(FigureThroughput, a.Throughput, b.Throughput)
+		difference(FigureCompleted, Estimate{Mean: float64(a.Completed), N: 1}, Estimate{Mean: float64(b.Completed), N: 1})
+		difference(FigureLatency, a.Latency.Estimate, b.Latency.Estimate)
+		difference(FigureScaled, a.Scaled.Estimate, b.Scaled.Estimate)
+		difference(FigureOracle, a.Oracle, b.Oracle)
+		difference(FigureOutcomes, a.Outcomes.F, b.Outcomes.F)
+	}
+	add("", "", FigureQueue, Estimate{Mean: r.Queue.Mean, N: 1})
+	add("", "", FigureQueueMax, Estimate{Mean: r.Queue.Max, N: 1})
+	count("", OriginA, FigureExpired, r.Expired[0])
+	count("", OriginB, FigureExpired, r.Expired[1])
+	for _, name := range slices.Sorted(maps.Keys(r.Frames)) {
+		count("", "", FigureFrames+"."+name, r.Frames[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Lost)) {
+		count("", "", FigureLost+"."+name, r.Lost[name])
+	}
+	return fs
+}
+
+// Summarise puts the results of several runs of one scenario together.
+func Summarise(results []*Result) *Summary {
+	s := &Summary{Version: Version}
+	type key struct{ typ, origin, name string }
+	type column struct {
+		moments
+		count bool
+		alone float64 // standard error within the only run
+	}
+	columns := make(map[key]*column)
+	var order []key
+	for _, r := range results {
+		s.Scenario = r.Scenario
+		s.Seeds = append(s.Seeds, r.Seed)
+		s.SimulatedS += r.WarmupS + r.SimulatedS
+		s.WallS += r.WallS
+		for _, e := range r.Errors {
+			if len(s.Errors) < maxErrors {
+				s.Errors = append(s.Errors, e)
+			}
+		}
+		for _, f := range r.figures() {
+			k := key{f.typ, f.origin, f.name}
+			c := columns[k]
+			if c == nil {
+				c = &column{count: f.count}
+				columns[k] = c
+				order = append(order, k)
+			}
+			if f.N > 0 {
+				c.add(f.Mean)
+				c.alone = f.StdErr
+			}
+		}
+	}
+	for _, k := range order {
+		c := columns[k]
+		for c.count && c.n < uint64(len(results)) {
+			c.add(0) // of runs that have nothing to count
+		}
+		if c.n == 0 {
+			continue
+		}
+		row := Row{Type: k.typ, Origin: k.origin, Figure: k.name, Mean: c.mean, N: int(c.n)}
+		width := 0.0
+		if c.n > 1 {
+			row.StdErr = c.estimate().StdErr
+			width = student95(int(c.n-1)) * row.StdErr
+		} else {
+			row.StdErr = c.alone
+			width = z95 * row.StdErr
+		}
+		row.Low, row.High = row.Mean-width, row.Mean+width
+		s.Rows = append(s.Rows, row)
+	}
+	return s
+}
+
+// Row returns a figure; ok is false when no run has it.
+func (s *Summary) Row(typ, origin, name string) (row Row, ok bool) {
+	for _, r := range s.Rows {
+		if r.Type == typ && r.Origin == origin && r.Figure == name {
+			return r, true
+		}
+	}
+	return Row{}, false
+}
+
+const z95 = 1.959963984540054
+
+// student95 returns t for which a variate of Student's distribution with n degrees
+// of freedom is from −t to t with a probability of 95 %.
+func student95(n int) float64 {
+	if n > 200 { // the expansion of Abramowitz and Stegun, 26.7.5, good to 1e-9
+		z, v := z95, float64(n)
+		return z + (z*z*z+z)/(4*v) + (5*math.Pow(z, 5)+16*z*z*z+3*z)/(96*v*v) + (3*math.Pow(z, 7)+19*math.Pow(z, 5)+17*z*z*z-15*z)/(384*v*v*v)
+	}
+	low, high := 1.9, 13.0
+	for range 60 {
+		if t := (low + high) / 2; studentInside(t, n) < 0.95 {
+			low = t
+		} else {
+			high = t
+		}
+	}
+	return (low + high) / 2
+}
+
+// studentInside returns the probability of a variate from −t to t, by Abramowitz
+// and Stegun, 26.7.3 and 26.7.4.
+func studentInside(t float64, n int) float64 {
+	theta := math.Atan(t / math.Sqrt(float64(n)))
+	sin, cos := math.Sincos(theta)
+	if n%2 == 0 {
+		sum, term := 0.0, 1.0
+		for k := 0; k <= n-2; k += 2 {
+			sum += term
+			term *= cos * cos * float64(k+1) / float64(k+2)
+		}
+		return sin * sum
+	}
+	sum, term := 0.0, cos
+	for k := 1; k <= n-2; k += 2 {
+		sum += term
+		term *= cos * cos * float64(k+1) / float64(k+2)
+	}
+	return 2 / math.Pi * (theta + sin*sum)
+}

@@ -1,0 +1,82 @@
+package workload
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"testing"
+)
+
+// TestStudent: against the tables that every textbook has.
+func TestStudent(t *testing.T) {
+	for n, want := range map[int]float64{1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 9: 2.262, 10: 2.228, 15: 2.131, 20: 2.086,
+		29: 2.045, 30: 2.042, 40: 2.021, 60: 2.000, 120: 1.980, 1000: 1.962, 1_000_000: 1.960} {
+		if got := student95(n); math.Abs(got-want) > 0.0005 {
+			t.Errorf("%d degrees of freedom: %.4f, want %.3f", n, got, want)
+		}
+	}
+	if a, b := student95(200), student95(201); !(a > b) || a-b > 1e-4 {
+		t.Errorf("%v at 200, %v at 201", a, b)
+	}
+}
+
+func TestSummarise(t *testing.T) {
+	figures := func(requests uint64, throughput, latency float64) Figures {
+		return Figures{Requests: requests, Completed: requests, Throughput: Estimate{throughput, 0.1, 10}, Scaled: Distribution{Estimate: Estimate{latency, 0.2, requests}}}
+	}
+	var rs []*Result
+	for i, x := range []float64{1, 2, 6} {
+		r := &Result{Version: Version, Scenario: "s", Seed: uint64(7 + i), SimulatedS: 90, WarmupS: 10, WallS: 2, Frames: map[string]uint64{"Add": uint64(x)},
+			Types: []TypeResult{{Name: "MD", Both: figures(10, 2*x, x), A: figures(5, x, x+1), B: figures(5, x, x)}}}
+		r.All = r.Types[0]
+		r.All.Name = "all"
+		r.Queue.Mean = x
+		if i == 1 {
+			r.Types[0].Both.Failed = map[string]uint64{"timed out": 3}
+		}
+		if i == 2 {
+			r.Types[0].A.Scaled = Distribution{}
+			r.Errors = []string{"bad"}
+		}
+		rs = append(rs, r)
+	}
+	s := Summarise(rs)
+	if s.Scenario != "s" || !reflect.DeepEqual(s.Seeds, []uint64{7, 8, 9}) || s.SimulatedS != 300 || s.WallS != 6 || len(s.Errors) != 1 {
+		t.Errorf("got %+v", s)
+	}
+	for _, want := range []Row{
+		// Of 1, 2 and 6: mean 3, variance 7, t of two degrees of freedom 4.303.
+		{Type: "MD", Origin: OriginBoth, Figure: FigureScaled, Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
+		{Type: "MD", Origin: OriginBoth, Figure: FigureThroughput, Mean: 6, StdErr: 2 * math.Sqrt(7./3), Low: 6 - 8.6053*math.Sqrt(7./3), High: 6 + 8.6053*math.Sqrt(7./3), N: 3},
+		// A run without the figure does not count; one without failures counts as 0.
+		{Type: "MD", Origin: OriginA, Figure: FigureScaled, Mean: 2.5, StdErr: 0.5, Low: 2.5 - 0.5*12.7062, High: 2.5 + 0.5*12.7062, N: 2},
+		{Type: "MD", Origin: OriginBoth, Figure: FigureFailed + ".timed out", Mean: 1, StdErr: 1, Low: 1 - 4.3027, High: 1 + 4.3027, N: 3},
+		{Type: "MD", Origin: OriginDifference, Figure: FigureScaled, Mean: 1, N: 2, Low: 1, High: 1},
+		{Type: "", Origin: "", Figure: FigureQueue, Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
+		{Type: "", Origin: "", Figure: "frames.Add", Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
+	} {
+		got, ok := s.Row(want.Type, want.Origin, want.Figure)
+		if !ok || got.N != want.N || !near(got.Mean, want.Mean) || !near(got.StdErr, want.StdErr) || !near(got.Low, want.Low) || !near(got.High, want.High) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	if _, ok := s.Row("MD", OriginBoth, FigureOracle); ok {
+		t.Error("a figure that no run has is there")
+	}
+	// One run has the standard error that it found itself.
+	one, _ := Summarise(rs[:1]).Row("MD", OriginBoth, FigureScaled)
+	if one.N != 1 || one.Mean != 1 || one.StdErr != 0.2 || !near(one.High, 1+z95*0.2) {
+		t.Errorf("one run: %+v", one)
+	}
+	// As JSON and back a result is the same.
+	b, err := json.Marshal(rs[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Result
+	if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(&back, rs[1]) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, &back, rs[1])
+	}
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) <= 1e-4*max(1, math.Abs(b)) }

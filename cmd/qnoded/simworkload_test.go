@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"qstack/app/workload"
+)
+
+const workloadScenario = `version = 1
+network.name = "small"
+hardware.none = {}
+heralding.h = { model = "ideal", attempt_rate = "100 kHz", probability = 0.001, fidelity = 0.9 }
+nodes = [{ name = "alice", hardware = "none" }, { name = "bob", hardware = "none" }]
+links = [{ nodes = ["alice", "bob"], length = "100 m", heralding = "h" }]
+[workload]
+load = 0.2
+horizon = "20 s"
+seeds = 3
+[[workload.type]]
+name = "MD"
+type = "measure"
+[[workload.type]]
+name = "CK"
+type = "keep"
+[report]
+figures = ["throughput", "queue"]
+`
+
+// simFile runs the command on a scenario.
+func simFile(t *testing.T, text string, arguments ...string) (code int, out, errs string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "w.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr strings.Builder
+	code = run(t.Context(), append([]string{"sim", file}, arguments...), strings.NewReader(""), &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestSimWorkload(t *testing.T) {
+	code, out, errs := simFile(t, workloadScenario)
+	if code != 0 || errs != "" {
+		t.Fatalf("code %d: %s", code, errs)
+	}
+	for _, want := range []string{"small: 3 runs, seeds 1 to 3, 60 s emulated", "throughput, pairs/s", "MD offered", "requests under way", "times as fast"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "latency") {
+		t.Errorf("a group is shown that was not asked for:\n%s", out)
+	}
+
+	dir := t.TempDir()
+	code, out, errs = simFile(t, workloadScenario, "--json", "--seeds", "1", "--seed", "7", "--horizon", "10 s", "--csv", dir, "--svg", dir, "--trace", filepath.Join(dir, "trace"))
+	if code != 0 {
+		t.Fatalf("code %d: %s", code, errs)
+	}
+	var r struct {
+		Summary workload.Summary
+		Runs    []workload.Result
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Runs) != 1 || r.Runs[0].Seed != 7 || r.Runs[0].SimulatedS != 10 || r.Runs[0].All.Both.Completed == 0 {
+		t.Errorf("got %s", out)
+	}
+	row, ok := r.Summary.Row("MD", workload.OriginBoth, workload.FigureThroughput)
+	if !ok || row.Mean != r.Runs[0].Types[0].Both.Throughput.Mean || row.N != 1 {
+		t.Errorf("throughput %+v", row)
+	}
+	for _, name := range []string{"summary.csv", "queue.csv", "queue.svg", "throughput.svg", "latency.svg", "trace"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSimWorkloadErrors(t *testing.T) {
+	plain, _, _ := strings.Cut(workloadScenario, "[workload]")
+	for _, x := range []struct {
+		text      string
+		arguments []string
+		code      int
+		want      string
+	}{
+		{workloadScenario, []string{"--pairs", "1000", "--fault", "readout=0"}, exitUsage, "--fault, --pairs: the scenario has a [workload], which runs in place of programs"},
+		{plain, []string{"--seeds", "3"}, exitUsage, "--seeds: the scenario has no [workload]"},
+		{workloadScenario, []string{"--seeds", "-1"}, exitUsage, "--seeds: -1 is not between 1 and 1000000"},
+		{workloadScenario, []string{"--horizon", "3"}, exitUsage, `--horizon: "3": no unit`},
+		{workloadScenario, []string{"--horizon", "-3 s"}, exitUsage, `--horizon: "-3 s": must be positive`},
+		{workloadScenario, []string{"--trace", "x"}, exitUsage, "--trace: 3 runs can not share one file: give --seeds 1 as well"},
+		{workloadScenario, []string{"--csv", "/dev/null/x"}, exitUsage, "--csv: "},
+		{strings.Replace(workloadScenario, "load = 0.2", "load = 0", 1), nil, exitConfig, "workload.load: 0: must be above 0"},
+		{strings.Replace(workloadScenario, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: fidelity 0.9500 asked, the hardware reaches 0.9000"},
+	} {
+		code, out, errs := simFile(t, x.text, x.arguments...)
+		if code != x.code || !strings.Contains(errs, x.want) || out != "" {
+			t.Errorf("%q: code %d, %s%s\nwant %d, %s", x.arguments, code, out, errs, x.code, x.want)
+		}
+	}
+}
