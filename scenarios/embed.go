@@ -5,7 +5,8 @@ package scenarios
 import "embed"
 
 // Files holds the scenario files, each under its base name: ions3.toml,
-// chain10.toml and ideal2.toml.
+// chain10.toml and ideal2.toml; and in folders the sweeps, see package sweep:
+// campaign.
 //
-//go:embed *.toml
+//go:embed *.toml campaign
 var Files embed.FS

@@ -107,7 +107,9 @@ Exit codes: 0 success, 1 failure at run time or a failed verdict, 2 wrong usage,
 		SilenceUsage:       true,
 		DisableSuggestions: true, // they are several lines
 	}
-	root.AddCommand(newDemo(), newSim(), newUp(), newInit(), newRun(), newStatus(), newDoctor(), newHW(), newObserve(), newVersion())
+	sim := newSim()
+	sim.AddCommand(newSweep())
+	root.AddCommand(newDemo(), sim, newUp(), newInit(), newRun(), newStatus(), newDoctor(), newHW(), newObserve(), newVersion())
 	return root
 }
 

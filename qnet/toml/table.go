@@ -39,9 +39,10 @@ func (t *Table) Get(key string) any {
 func (t *Table) Done() {
 	for key := range t.keys { // problems are sorted by place
 		if !slices.Contains(t.read, key) {
-			p, _ := t.doc.place(t.Key(key))
+			at, written := t.doc.locate(t.Key(key))
+			p, _ := at.place(written)
 			t.doc.problems = append(t.doc.problems, &Error{
-				File: t.doc.file, Line: p.line, Column: p.key, Key: t.Key(key),
+				File: at.file, Line: p.line, Column: p.key, Key: written,
 				Text: "unknown key; the keys here are " + strings.Join(t.read, ", "),
 			})
 		}

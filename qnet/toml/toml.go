@@ -76,7 +76,8 @@ type Document struct {
 	file     string
 	data     []byte
 	root     map[string]any
-	places   map[string]place // by key; nil until the first problem
+	places   map[string]place   // by key; nil until the first problem
+	laid     map[string]written // where keys that were laid over others come from
 	problems []*Error
 }
 
@@ -88,7 +89,7 @@ type place struct {
 }
 
 // maxDepth bounds the keys whose place is known; no key of the format is deeper.
-const maxDepth = 6
+const maxDepth = 12
 
 // MaxFile bounds the size of a file in bytes.
 const MaxFile = 64 << 20
@@ -275,26 +276,28 @@ func isBare(key string) bool {
 // Problem reports what is wrong with a key. The place of a key that was left
 // out is that of its table.
 func (d *Document) Problem(key, format string, args ...any) {
-	p, ok := d.place(key)
+	at, key := d.locate(key)
+	p, ok := at.place(key)
 	for path := key; !ok && path != ""; {
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
-		p, ok = d.place(path)
+		path = parent(path)
+		p, ok = at.place(path)
 		p.value = ""
 	}
 	d.problems = append(d.problems, &Error{
-		File: d.file, Line: p.line, Column: p.column, Key: key, Value: p.value,
+		File: at.file, Line: p.line, Column: p.column, Key: key, Value: p.value,
 		Text: fmt.Sprintf(format, args...),
 	})
 }
 
 // Missing reports that the table at path lacks key.
 func (d *Document) Missing(path, key, format string, args ...any) {
-	p, _ := d.place(path)
+	at, path := d.locate(path)
+	p, _ := at.place(path)
 	if path == "" {
 		p = place{line: 1, column: 1}
 	}
 	d.problems = append(d.problems, &Error{
-		File: d.file, Line: p.line, Column: p.column, Key: Subkey(path, key),
+		File: at.file, Line: p.line, Column: p.column, Key: Subkey(path, key),
 		Text: "missing: " + fmt.Sprintf(format, args...),
 	})
 }

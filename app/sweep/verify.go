@@ -1,0 +1,303 @@
+package sweep
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"qstack/app/workload"
+)
+
+// Verdict is that of a check.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass          Verdict = "pass"
+	Fail          Verdict = "fail"
+	IsInformative Verdict = "informative" // not judged
+)
+
+// Check compares one figure with what it should be.
+type Check struct {
+	// Kind is row, ratio, even, above, spread or errors: which part of the reference
+	// it is from; errors is none of them, but that nothing went wrong in the runs.
+	Kind   string  `json:"kind"`
+	Name   string  `json:"name"` // of the row, or what is stated
+	Type   string  `json:"type,omitempty"`
+	Figure string  `json:"figure,omitempty"`
+	Ours   float64 `json:"ours"`
+	StdErr float64 `json:"stderr"`
+	Want   float64 `json:"want"`
+	// WantErr is the standard error of Want, Allowed what Ours may be off.
+	WantErr float64 `json:"want_stderr"`
+	Allowed float64 `json:"allowed"`
+	// Bound says how Ours is to be to Want: "=", "≥", "≤" or, for a range, "…".
+	Bound   string  `json:"bound"`
+	Upper   float64 `json:"upper,omitempty"` // of a range that begins at Want
+	Runs    int     `json:"runs"`
+	Missing bool    `json:"missing,omitempty"` // there is no such figure
+	Verdict Verdict `json:"verdict"`
+	Note    string  `json:"note,omitempty"`
+}
+
+// Verify compares the report with a reference. Rows that the plan leaves out are
+// not compared.
+func (r *Report) Verify(ref *Reference) {
+	r.Checks, r.than = []Check{}, ref.Title
+	for i := range ref.Wants {
+		if row := r.row(ref.Wants[i].Row); row != nil {
+			r.Checks = append(r.Checks, row.compare(&ref.Wants[i]))
+		}
+	}
+	for i := range ref.Ratios {
+		a, b := r.row(ref.Ratios[i].Row), r.row(ref.Ratios[i].To)
+		if a != nil && b != nil {
+			r.Checks = append(r.Checks, ref.Ratios[i].check(a, b))
+		}
+	}
+	for i := range ref.Evens {
+		e := &ref.Evens[i]
+		rows := r.matching(e.Rows.MatchString)
+		for _, f := range e.Figures {
+			if len(rows) > 0 {
+				r.Checks = append(r.Checks, e.check(rows, f))
+			}
+		}
+	}
+	for i := range ref.Aboves {
+		for _, row := range r.matching(ref.Aboves[i].Rows.MatchString) {
+			r.Checks = append(r.Checks, ref.Aboves[i].checks(row)...)
+		}
+	}
+	for i := range ref.Spreads {
+		s := &ref.Spreads[i]
+		rows := r.matching(s.Rows.MatchString)
+		for _, w := range s.Want {
+			if len(rows) > 0 {
+				r.Checks = append(r.Checks, s.check(rows, w))
+			}
+		}
+	}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		c := Check{Kind: "errors", Name: row.Row, Bound: "=", Runs: row.Runs, Verdict: Fail}
+		switch {
+		case row.Runs < row.Of:
+			c.Missing, c.Note = true, fmt.Sprintf("%d of %d runs are there", row.Runs, row.Of)
+			r.Checks = append(r.Checks, c)
+		case slices.ContainsFunc(row.runs, func(x *workload.Result) bool { return len(x.Errors) > 0 }):
+			for _, x := range row.runs {
+				c.Ours += float64(len(x.Errors))
+				if c.Note == "" && len(x.Errors) > 0 {
+					c.Note = x.Errors[0]
+				}
+			}
+			r.Checks = append(r.Checks, c)
+		}
+	}
+	r.Verdict = Pass
+	if slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Verdict == Fail }) {
+		r.Verdict = Fail
+	}
+}
+
+// matching returns the rows with a name that matches.
+func (r *Report) matching(match func(string) bool) []*RowReport {
+	var out []*RowReport
+	for i := range r.Rows {
+		if match(r.Rows[i].Row) {
+			out = append(out, &r.Rows[i])
+		}
+	}
+	return out
+}
+
+// without marks a check for which there is no figure.
+func (c Check) without(judge bool) Check {
+	c.Missing, c.Verdict = true, IsInformative
+	if judge {
+		c.Verdict, c.Note = Fail, "no such figure"
+	}
+	return c
+}
+
+// judged returns the check with the verdict.
+func (c Check) judged(judge, ok bool) Check {
+	switch {
+	case !judge:
+		c.Verdict = IsInformative
+	case ok:
+		c.Verdict = Pass
+	default:
+		c.Verdict = Fail
+	}
+	return c
+}
+
+func fewRuns(n, least int) string { return fmt.Sprintf("%d runs, want at least %d", n, least) }
+
+// compare compares a figure of the row with that of the reference.
+func (row *RowReport) compare(w *Want) Check {
+	c := Check{Kind: "row", Name: row.Row, Type: w.Type, Figure: w.Figure, Want: w.Value, WantErr: w.StdErr, Bound: "=", Note: w.Note}
+	if w.IsRange {
+		c.Want, c.Upper, c.Bound = w.From, w.To, "…"
+	}
+	f, ok := figure(row.Summary, w.Type, originBoth, w.Figure)
+	if !ok {
+		return c.without(w.Judge)
+	}
+	c.Ours, c.StdErr, c.Runs = f.Mean, f.StdErr, f.N
+	if !w.Judge {
+		return c.judged(false, false)
+	}
+	c.Allowed = max(w.Tolerance.Relative*math.Abs(w.Value), w.Tolerance.Sigmas*math.Hypot(f.StdErr, w.StdErr))
+	switch {
+	case f.N < w.LeastRuns:
+		c.Note = fewRuns(f.N, w.LeastRuns)
+		return c.judged(true, false)
+	case row.Shortest < w.LeastTime*(1-1e-9):
+		c.Note = fmt.Sprintf("runs of %g s, want at least %g s", row.Shortest, w.LeastTime)
+		return c.judged(true, false)
+	}
+	return c.judged(true, math.Abs(c.Ours-c.Want) <= c.Allowed)
+}
+
+// check bounds the ratio of row a to row b.
+func (x *Ratio) check(a, b *RowReport) Check {
+	c := Check{Kind: "ratio", Name: x.Name, Type: x.Type, Figure: x.Figure}
+	switch {
+	case math.IsInf(x.Min, -1):
+		c.Bound, c.Want = "≤", x.Max
+	case math.IsInf(x.Max, 1):
+		c.Bound, c.Want = "≥", x.Min
+	default:
+		c.Bound, c.Want, c.Upper = "…", x.Min, x.Max
+	}
+	f, ok := figure(a.Summary, x.Type, originBoth, x.Figure)
+	g, ok2 := figure(b.Summary, x.Type, originBoth, x.Figure)
+	if !ok || !ok2 || f.Mean == 0 || g.Mean == 0 {
+		return c.without(x.Judge)
+	}
+	c.Ours, c.Runs = f.Mean/g.Mean, min(f.N, g.N)
+	c.StdErr = math.Abs(c.Ours) * math.Hypot(f.StdErr/f.Mean, g.StdErr/g.Mean)
+	c.Allowed = x.Sigmas * c.StdErr
+	if c.Runs < x.LeastRuns {
+		c.Note = fewRuns(c.Runs, x.LeastRuns)
+		return c.judged(x.Judge, false)
+	}
+	return c.judged(x.Judge, c.Ours >= x.Min-c.Allowed && c.Ours <= x.Max+c.Allowed)
+}
+
+// rounding is the relative difference that is none.
+const rounding = 1e-9
+
+// check compares what is asked for at A and at B: the relative difference in the
+// mean over all runs of all rows, and the difference of each row.
+func (e *Even) check(rows []*RowReport, name string) Check {
+	c := Check{Kind: "even", Name: e.Name, Type: e.Type, Figure: name, Bound: "="}
+	var differences []float64
+	fair := true
+	worst := 0.0
+	for _, row := range rows {
+		for _, run := range row.runs {
+			a, b, ok := ends(run, e.Type, name)
+			if ok && a+b != 0 {
+				differences = append(differences, (a-b)/((a+b)/2))
+			}
+		}
+		d, ok := figure(row.Summary, e.Type, originDifference, name)
+		if !ok || d.N < 2 {
+			continue
+		}
+		sigmas := 0.0
+		if of, _ := figure(row.Summary, e.Type, originBoth, name); math.Abs(d.Mean) > rounding*math.Abs(of.Mean) {
+			sigmas = math.Abs(d.Mean) / d.StdErr // +Inf where all runs agree that it is not even
+		}
+		if sigmas > worst {
+			worst, c.Note = sigmas, fmt.Sprintf("largest %.1f standard errors, of %s", sigmas, row.Row)
+		}
+		fair = fair && sigmas <= e.Sigmas
+	}
+	if len(differences) < 2 {
+		return c.without(true)
+	}
+	c.Runs = len(differences)
+	c.Ours, c.StdErr = mean(differences)
+	c.Allowed = max(rounding, e.Sigmas*c.StdErr)
+	return c.judged(true, fair && math.Abs(c.Ours) <= c.Allowed)
+}
+
+// mean returns the mean and its standard error.
+func mean(x []float64) (m, stderr float64) {
+	n := float64(len(x))
+	for _, v := range x {
+		m += v / n
+	}
+	for _, v := range x {
+		stderr += (v - m) * (v - m)
+	}
+	return m, math.Sqrt(stderr / (n - 1) / n)
+}
+
+// ends returns a figure of one run by the end that asked.
+func ends(run *workload.Result, typ, name string) (a, b float64, ok bool) {
+	s := workload.Summarise([]*workload.Result{run})
+	x, ok := figure(s, typ, originA, name)
+	y, ok2 := figure(s, typ, originB, name)
+	return x.Mean, y.Mean, ok && ok2
+}
+
+// checks compares figures of each type of request with the one that they are not to
+// be below. Each type must have one of them at least.
+func (x *Above) checks(row *RowReport) []Check {
+	c := Check{Kind: "above", Name: x.Name + ": " + row.Row, Bound: "≥"}
+	all := types(row.Summary)
+	if len(all) == 0 {
+		return []Check{c.without(true)}
+	}
+	var out []Check
+	for _, typ := range all {
+		c.Type, c.Figure = typ, x.To
+		bound, ok := figure(row.Summary, typ, originBoth, x.To)
+		if !ok {
+			out = append(out, c.without(true))
+			continue
+		}
+		found := false
+		for _, name := range x.Figures {
+			f, ok := figure(row.Summary, typ, originBoth, name)
+			if !ok {
+				continue
+			}
+			found = true
+			d := c
+			d.Figure, d.Ours, d.StdErr, d.Want, d.WantErr, d.Runs = name, f.Mean, f.StdErr, bound.Mean, bound.StdErr, f.N
+			d.Allowed = x.Sigmas * math.Hypot(f.StdErr, bound.StdErr)
+			out = append(out, d.judged(true, d.Ours >= d.Want-d.Allowed))
+		}
+		if !found {
+			c.Figure = x.Figures[0]
+			out = append(out, c.without(true))
+		}
+	}
+	return out
+}
+
+// check returns the largest relative difference |a−b|/max(a,b) of the ends.
+func (s *Spread) check(rows []*RowReport, w FigureValue) Check {
+	c := Check{Kind: "spread", Name: s.Name, Type: typeAll, Figure: w.Figure, Want: w.Value, Bound: "="}
+	for _, row := range rows {
+		for _, run := range row.runs {
+			a, b, ok := ends(run, typeAll, w.Figure)
+			if m := max(a, b); ok && m > 0 {
+				c.Runs++
+				c.Ours = max(c.Ours, math.Abs(a-b)/m)
+			}
+		}
+	}
+	if c.Runs == 0 {
+		return c.without(false)
+	}
+	return c.judged(false, false)
+}
