@@ -186,11 +186,47 @@ func (e *end) stale(q *request, l qnet.BellLabel, created qnet.Time) bool {
 	return e.aged(q, l, max(age, q.age)) < q.minF
 }
 
-// Quality is what an end expects of pairs that are kept as they are, at one
-// operating point.
+// Quality is what an end expects of pairs at one operating point.
 type Quality struct {
-	Point string
+	Point int // its number in EndConfig.Points
+	Name  string
 	estimate.Estimate
+}
+
+// Expect returns what the pairs of a request would be like, at the operating point
+// that it would be served at. It fails with qnet.ErrFidelity when the hardware does
+// not reach the minimum fidelity, with ErrUnsupported when it can not do what is
+// asked, and with ErrUnknown for a link that the node is not on.
+func (l *Layer) Expect(link physical.LinkID, r Request) (Quality, error) {
+	e := l.end(link)
+	if e == nil {
+		return Quality{}, qnet.Errorf(qnet.ErrUnknown, "%s is on no link %d", l.cfg.Name, link)
+	}
+	a := e.estimator.ask(question{usage: e.usage(e.newRequest(&r)), minimum: r.MinFidelity, point: -1}, l.loop.Now())
+	return Quality{a.point, e.cfg.Points[a.point].Name, a.estimate}, a.err
+}
+
+// Best returns the same for the operating point that grants the highest fidelity,
+// whatever the request asks for.
+func (l *Layer) Best(link physical.LinkID, r Request) (best Quality, err error) {
+	e := l.end(link)
+	if e == nil {
+		return Quality{}, qnet.Errorf(qnet.ErrUnknown, "%s is on no link %d", l.cfg.Name, link)
+	}
+	u := e.usage(e.newRequest(&r))
+	best.Point = -1
+	for i, p := range e.cfg.Points {
+		a := e.estimator.ask(question{usage: u, point: i}, l.loop.Now())
+		if a.err != nil {
+			err = a.err
+		} else if best.Point < 0 || a.estimate.Granted > best.Granted {
+			best = Quality{i, p.Name, a.estimate}
+		}
+	}
+	if best.Point >= 0 {
+		err = nil
+	}
+	return best, err
 }
 
 // qualities returns what the end expects of each operating point.
@@ -203,7 +239,7 @@ func (e *end) qualities() []Quality {
 			u = estimate.Usage{Type: estimate.Measure, Lanes: e.cfg.Lanes}
 		}
 		if est, err := e.estimator.Estimate(i, u); err == nil {
-			out = append(out, Quality{p.Name, est})
+			out = append(out, Quality{i, p.Name, est})
 		}
 	}
 	return out

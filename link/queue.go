@@ -41,11 +41,7 @@ func (e *end) create(r Request) (RequestID, error) {
 	if err := e.room(e.cfg.Side); err != nil {
 		return 0, err
 	}
-	q := &request{
-		Entry: Entry{ID: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), Priority: r.Priority, Atomic: r.Atomic, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag},
-		typ:   r.Type, consecutive: r.Consecutive, store: r.Store, index: -1, minF: r.MinFidelity, deadline: qnet.Never,
-		limit: r.Limit, paced: math.MaxUint64, rate: r.Rate, bases: r.Bases, peerBases: r.PeerBases,
-	}
+	q := e.newRequest(&r)
 	var err error
 	if err = e.choose(q); err != nil {
 		return 0, err
@@ -68,6 +64,15 @@ func (e *end) create(r Request) (RequestID, error) {
 		e.propose(q)
 	}
 	return q.ID, nil
+}
+
+// newRequest returns a request of this end, under the next identity.
+func (e *end) newRequest(r *Request) *request {
+	return &request{
+		Entry: Entry{ID: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), Priority: r.Priority, Atomic: r.Atomic, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag},
+		typ:   r.Type, consecutive: r.Consecutive, store: r.Store, index: -1, minF: r.MinFidelity, deadline: qnet.Never,
+		limit: r.Limit, paced: math.MaxUint64, rate: r.Rate, bases: r.Bases, peerBases: r.PeerBases,
+	}
 }
 
 // check returns what is wrong with a request, whatever the state of the link.

@@ -22,8 +22,6 @@ const (
 // layer is what is used of a link layer.
 type layer interface {
 	Create(link physical.LinkID, r link.Request) (link.RequestID, error)
-	SetLimit(link physical.LinkID, id link.RequestID, limit uint64)
-	SetBases(link physical.LinkID, id link.RequestID, b physical.BasisSource)
 }
 
 // hardware is what is used of the emulated world.
@@ -254,17 +252,7 @@ type side struct {
 
 // Requested implements link.Handler: each end takes part in all that the other
 // asks for.
-func (s *side) Requested(k physical.LinkID, o link.Offer) (uint64, error) {
-	if o.Type != link.Measure || o.Bases.Bases != nil {
-		return math.MaxUint64, nil
-	}
-	// No bases are proposed.
-	s.c.loop.After(0, func() {
-		s.c.layers[s.i].SetBases(k, o.ID, paulis)
-		s.c.layers[s.i].SetLimit(k, o.ID, math.MaxUint64)
-	})
-	return 0, nil
-}
+func (s *side) Requested(physical.LinkID, link.Offer) (uint64, error) { return math.MaxUint64, nil }
 
 // Pair implements link.Handler.
 func (s *side) Pair(p link.Pair) {
@@ -439,6 +427,7 @@ func (c *collector) finish(r *Result, period float64) {
 	for i, d := range c.demands {
 		t := c.kinds[i].result(c.window, seconds)
 		t.Name, t.Type, t.Point = d.Name, d.Type.String(), d.point.Name
+		t.MinFidelity = d.request.MinFidelity
 		t.Probability, t.Cycles, t.Saturation, t.Offered = d.point.Probability, d.cycles, d.saturation(period), d.offered(period)
 		r.Types = append(r.Types, t)
 		r.All.Offered += t.Offered

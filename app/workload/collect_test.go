@@ -60,8 +60,6 @@ func (e serverEnd) Create(_ physical.LinkID, r link.Request) (link.RequestID, er
 	}
 	return x.id, nil
 }
-func (serverEnd) SetLimit(physical.LinkID, link.RequestID, uint64)               {}
-func (serverEnd) SetBases(physical.LinkID, link.RequestID, physical.BasisSource) {}
 
 func (s *server) start() {
 	s.loop.After(time.Duration(qnet.Exponential(s.rng)*s.mean), s.done)
@@ -136,7 +134,7 @@ func newServer(t testing.TB, w *scenario.Workload, rate float64, seed uint64) (*
 	}
 	var demands []*demand
 	for i := range w.Types {
-		d, err := newDemand(&w.Types[i], w.Load, shares, &ends, &[2]*physical.Spec{{}, {}})
+		d, err := newDemand(&w.Types[i], w.Load, shares, &ends, &[2]*physical.Spec{{}, {}}, points(ends[0].Points))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"qstack/link"
+	"qstack/node"
 	"qstack/node/scenario"
 	"qstack/physical"
 	"qstack/qnet"
@@ -22,30 +23,43 @@ type demand struct {
 	law     pairsLaw
 }
 
+// expecter tells what pairs of a request would be like: a link layer.
+type expecter interface {
+	Expect(link physical.LinkID, r link.Request) (link.Quality, error)
+	Best(link physical.LinkID, r link.Request) (link.Quality, error)
+}
+
 // newDemand works out the demand of a type on a link whose two ends are given, of
 // a load in which all shares together are as given.
-func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.EndConfig, specs *[2]*physical.Spec) (*demand, error) {
+func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.EndConfig, specs *[2]*physical.Spec, x expecter) (*demand, error) {
 	d := &demand{WorkloadType: *t, load: load * t.Share / shares, law: newPairsLaw(t.PairsMin, t.PairsMax)}
-	minimum := t.MinFidelity
-	if t.Highest {
-		for _, p := range ends[0].Points {
-			minimum = max(minimum, p.Fidelity)
-		}
-	}
-	var err error
-	if d.point, err = operatingPoint(ends[0].Points, minimum); err != nil {
-		return nil, qnet.Errorf(qnet.CodeOf(err), "link %s, requests of type %s: %v", ends[0].Name, t.Name, err)
-	}
-	for side := range ends {
-		d.cycles = max(d.cycles, cyclesPerAttempt(t.Type, t.Store, specs[side], ends[side].Cycles.Period, ends[side].Stride))
-	}
-	d.request = link.Request{Type: requestType(t.Type), MinFidelity: minimum, Priority: t.Priority, Atomic: t.Atomic,
+	d.request = link.Request{Type: requestType(t.Type), MinFidelity: t.MinFidelity, Priority: t.Priority, Atomic: t.Atomic,
 		Consecutive: t.Consecutive, Store: t.Store, Limit: math.MaxUint64}
+	if t.Consecutive {
+		d.request.Pairs = uint64(t.PairsMax) // the most demanding of them
+	}
 	switch t.Type {
 	case scenario.MeasurePairs:
 		d.request.Bases, d.request.PeerBases = paulis, paulis
 	case scenario.PreparePairs:
 		d.request.Bases = paulis
+	}
+	var q link.Quality
+	var err error
+	if t.Highest {
+		if q, err = x.Best(node.LinkID(0), d.request); err == nil {
+			d.request.MinFidelity = q.Granted
+		}
+	}
+	if err == nil { // the fastest that is good enough
+		q, err = x.Expect(node.LinkID(0), d.request)
+	}
+	if err != nil {
+		return nil, qnet.Errorf(qnet.CodeOf(err), "requests of type %s: %v", t.Name, err)
+	}
+	d.point = ends[0].Points[q.Point]
+	for side := range ends {
+		d.cycles = max(d.cycles, cyclesPerAttempt(t.Type, t.Store, specs[side], ends[side].Cycles.Period, ends[side].Stride))
 	}
 	return d, nil
 }
@@ -58,23 +72,6 @@ func requestType(t scenario.RequestType) link.Type {
 		return link.Prepare
 	}
 	return link.Keep
-}
-
-// operatingPoint returns the point at which requests of a minimum fidelity are
-// served: of those that are good enough the one that brings most. It fails with
-// qnet.ErrFidelity when there is none.
-func operatingPoint(points []link.Point, minimum float64) (link.Point, error) {
-	best, found, reach := link.Point{}, false, 0.0
-	for _, p := range points {
-		reach = max(reach, p.Fidelity)
-		if p.Fidelity >= minimum && (!found || p.Probability > best.Probability) {
-			best, found = p, true
-		}
-	}
-	if !found {
-		return best, qnet.Errorf(qnet.ErrFidelity, "fidelity %.4f asked, the hardware reaches %.4f; ask for less", minimum, reach)
-	}
-	return best, nil
 }
 
 // cyclesPerAttempt returns E, the mean number of cycles of period nanoseconds from

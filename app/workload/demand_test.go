@@ -185,17 +185,30 @@ func TestCyclesPerAttempt(t *testing.T) {
 	}
 }
 
-func TestOperatingPoint(t *testing.T) {
-	points := []link.Point{{Name: "good", Probability: 1e-5, Fidelity: 0.9}, {Name: "fast", Probability: 1e-3, Fidelity: 0.7}, {Name: "mid", Probability: 1e-4, Fidelity: 0.8}}
-	for minimum, want := range map[float64]string{0: "fast", 0.7: "fast", 0.71: "mid", 0.8: "mid", 0.9: "good"} {
-		if p, err := operatingPoint(points, minimum); err != nil || p.Name != want {
-			t.Errorf("%g: %q, %v; want %q", minimum, p.Name, err, want)
+// points is what is expected of a link of which nothing but the fidelities of its
+// operating points is known.
+type points []link.Point
+
+func (ps points) Expect(_ physical.LinkID, r link.Request) (best link.Quality, err error) {
+	best.Point = -1
+	for i, p := range ps {
+		if p.Fidelity >= r.MinFidelity && (best.Point < 0 || p.Probability > ps[best.Point].Probability) {
+			best.Point, best.Granted = i, p.Fidelity
 		}
 	}
-	_, err := operatingPoint(points, 0.91)
-	if want := "fidelity 0.9100 asked, the hardware reaches 0.9000; ask for less"; !errors.Is(err, qnet.ErrFidelity) || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	if best.Point < 0 {
+		err = qnet.Errorf(qnet.ErrFidelity, "out of reach")
 	}
+	return best, err
+}
+
+func (ps points) Best(physical.LinkID, link.Request) (best link.Quality, _ error) {
+	for i, p := range ps {
+		if p.Fidelity > best.Granted {
+			best.Point, best.Granted = i, p.Fidelity
+		}
+	}
+	return best, nil
 }
 
 // TestDemand: the whole of the load is asked for, whatever the pairs per request.
@@ -210,7 +223,7 @@ func TestDemand(t *testing.T) {
 		low := 1 + rng.IntN(20)
 		typ := &scenario.WorkloadType{Name: "x", Type: scenario.RequestType(rng.IntN(2)), Share: 1 + rng.Float64(), PairsMin: low, PairsMax: low + rng.IntN(30), Highest: true}
 		load, shares := rng.Float64(), typ.Share+rng.Float64()
-		d, err := newDemand(typ, load, shares, &ends, &[2]*physical.Spec{spec, spec})
+		d, err := newDemand(typ, load, shares, &ends, &[2]*physical.Spec{spec, spec}, points(ends[0].Points))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,8 +248,8 @@ func TestDemand(t *testing.T) {
 			t.Errorf("the highest fidelity is %g", d.request.MinFidelity)
 		}
 	}
-	_, err := newDemand(&scenario.WorkloadType{Name: "x", PairsMin: 1, PairsMax: 1, Share: 1, MinFidelity: 0.95}, 1, 1, &ends, &[2]*physical.Spec{spec, spec})
-	if want := "link alice-bob, requests of type x: fidelity 0.9500 asked, the hardware reaches 0.9000; ask for less"; !errors.Is(err, qnet.ErrFidelity) || err.Error() != want {
+	_, err := newDemand(&scenario.WorkloadType{Name: "x", PairsMin: 1, PairsMax: 1, Share: 1, MinFidelity: 0.95}, 1, 1, &ends, &[2]*physical.Spec{spec, spec}, points(ends[0].Points))
+	if want := "requests of type x: out of reach"; !errors.Is(err, qnet.ErrFidelity) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -46,6 +46,7 @@ type TypeResult struct {
 	// Point is the operating point that the load is counted for, Probability its
 	// success probability per attempt, Cycles the cycles per attempt.
 	Point       string  `json:"point,omitempty"`
+	MinFidelity float64 `json:"min_fidelity,omitempty"` // asked for
 	Probability float64 `json:"probability,omitempty"`
 	Cycles      float64 `json:"cycles,omitempty"`
 	// Saturation is the nominal number of pairs per second if there were no
@@ -182,7 +183,8 @@ const (
 	FigureFailed     = "failed" // and failed.CODE, such as "failed.queue full"
 	FigureOpen       = "open"
 	FigurePairs      = "pairs"
-	FigureOffered    = "offered_hz" // origin both only
+	FigureOffered    = "offered_hz"   // origin both only
+	FigureMinimum    = "min_fidelity" // asked for; origin both only
 
 	FigureQueue    = "queue_mean" // of the link
 	FigureQueueMax = "queue_max"  // of the link

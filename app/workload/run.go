@@ -94,7 +94,7 @@ func newRun(s *scenario.Scenario, w *world) (*collector, error) {
 	demands := make([]*demand, len(work.Types))
 	for i := range work.Types {
 		var err error
-		if demands[i], err = newDemand(&work.Types[i], work.Load, shares, &w.ends, &w.specs); err != nil {
+		if demands[i], err = newDemand(&work.Types[i], work.Load, shares, &w.ends, &w.specs, w.layers[0]); err != nil {
 			return nil, err
 		}
 	}

@@ -175,7 +175,7 @@ func TestRunErrors(t *testing.T) {
 		code     qnet.Code
 		want     string
 	}{
-		{`type = "keep"`, `type = "keep"` + "\nmin_fidelity = 0.95", qnet.ErrFidelity, "link alice-bob, requests of type CK: fidelity 0.9500 asked, the hardware reaches 0.9000; ask for less"},
+		{`type = "keep"`, `type = "keep"` + "\nmin_fidelity = 0.95", qnet.ErrFidelity, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
 		{`load = 0.2`, `load = 900`, qnet.OK, ""},
 		{"probability = 0.001", "probability = 1", qnet.OK, ""},
 	} {

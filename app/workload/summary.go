@@ -33,6 +33,9 @@ func (r *Result) figures() []figure {
 	quantile := func(x float64, of *Distribution) Estimate { return Estimate{Mean: x, N: of.N} }
 	for _, t := range slices.Concat(r.Types, []TypeResult{r.All}) {
 		add(t.Name, OriginBoth, FigureOffered, Estimate{Mean: t.Offered, N: 1})
+		if t.MinFidelity > 0 {
+			add(t.Name, OriginBoth, FigureMinimum, Estimate{Mean: t.MinFidelity, N: 1})
+		}
 		for _, of := range []struct {
 			origin string
 			f      *Figures
