@@ -161,6 +161,9 @@ type EndConfig struct {
 	Pipelined, Immediate bool
 	// PeerSpec is the data sheet of the peer's hardware; nil for that of this end.
 	PeerSpec *physical.Spec
+	// TestRounds is the share of the pairs of this end's requests, from 0 to below 1,
+	// that is measured at both ends to learn the fidelity, and not handed up.
+	TestRounds float64
 	// Queue is the number of requests that the ends hold at most; 0 for 4,096.
 	Queue int
 	// Scheduler returns a scheduler for this end; nil for strict priorities, fair

@@ -117,6 +117,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 func (l *lane) join() {
 	e, b, q := l.e, &l.bulk, l.bulk.q
 	out := e.measured[:0]
+	items := e.outcomes.Items[:0]
 	for b.heralds.len() > 0 && b.outcomes.len() > 0 {
 		h, o := b.heralds.front(), b.outcomes.front()
 		if o.cycle > h.cycle {
@@ -128,12 +129,25 @@ func (l *lane) join() {
 			continue // nobody heralded it
 		}
 		b.heralds.pop()
+		if test, _ := q.tests(h.seq); test {
+			basis := axis(q.bases.Basis(o.basis))
+			e.skip(q)
+			e.saw(q, h.seq, h.label, basis, o.bit)
+			if items = append(items, Outcome{Seq: h.seq, Basis: basis, Bit: o.bit}); len(items) == maxOutcomes {
+				e.send(e.cfg.Peer, &Outcomes{Link: e.cfg.ID, ID: q.ID, Items: items})
+				items = items[:0]
+			}
+			continue
+		}
 		if e.cfg.Compat.ReferenceRetries { // else no measured pair is ever void
 			e.remember(h.seq, q.ID)
 		}
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle)})
 	}
 	e.measured = out
+	if e.outcomes.Items = items; len(items) > 0 {
+		e.send(e.cfg.Peer, &Outcomes{Link: e.cfg.ID, ID: q.ID, Items: items})
+	}
 	if len(out) > 0 {
 		e.took(q, uint64(len(out)))
 	}

@@ -48,6 +48,11 @@ type end struct {
 	recent   []taken
 	nRecent  int
 
+	rounds   map[uint64]*testRound // by number of the pair
+	learnt   uint64
+	tested   uint64
+	outcomes Outcomes // scratch
+
 	wasDown  bool
 	pairs    uint64
 	expired  uint64
@@ -66,7 +71,7 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 	if cfg.Queue == 0 {
 		cfg.Queue = maxRequests
 	}
-	e := &end{l: l, cfg: cfg, nextID: seqBase, place: seqBase, requests: make(map[RequestID]*request), lanes: make([]lane, cfg.Lanes),
+	e := &end{l: l, cfg: cfg, nextID: seqBase, place: seqBase, requests: make(map[RequestID]*request), rounds: make(map[uint64]*testRound), lanes: make([]lane, cfg.Lanes),
 		recent: make([]taken, max(256, 64*cfg.Lanes)), anchor: physical.CycleBase, rng: qnet.NewRand(l.cfg.Seed, "link/"+l.cfg.Name+"/"+cfg.Name)}
 	if cfg.Scheduler != nil {
 		e.sched = cfg.Scheduler()
@@ -113,6 +118,7 @@ func (e *end) peerDown(error) {
 		err = qnet.Errorf(qnet.ErrRestarted, "link %s was interrupted", e.cfg.Name)
 	}
 	e.wasDown = true
+	clear(e.rounds)
 	e.trace("down").Str("err", err.Error()).End()
 	peer := e.l.ep.Up(e.cfg.Peer)
 	if !peer {

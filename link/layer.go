@@ -57,6 +57,7 @@ type Layer struct {
 		bulkReply BulkReply
 		mismatch  Mismatch
 		memory    Memory
+		outcomes  Outcomes
 	}
 }
 
@@ -193,6 +194,7 @@ type Status struct {
 	Held     int // lanes whose qubit holds a pair, or is being prepared
 	Pairs    uint64
 	Expired  uint64
+	Tested   uint64 // pairs that were test rounds
 	Frames   Frames
 	Quality  []Quality // of pairs that are kept, by operating point
 }
@@ -211,7 +213,7 @@ func (l *Layer) Status() []Status {
 	var out []Status
 	for _, e := range l.ends {
 		s := Status{Link: e.cfg.ID, Name: e.cfg.Name, Peer: e.cfg.PeerName, Down: e.down(),
-			Requests: len(e.requests), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired, Frames: e.frames, Quality: e.qualities()}
+			Requests: len(e.requests), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired, Tested: e.tested, Frames: e.frames, Quality: e.qualities()}
 		for _, q := range e.ready.list {
 			s.Wanted = saturate(s.Wanted, q.wants())
 		}
@@ -297,6 +299,8 @@ func (r *receiver) Datagram(from qnet.NodeID, b []byte) {
 		fromStation(l, from, b, &l.in.bulkReply, (*end).onBulkReply)
 	case (*Mismatch)(nil).Type():
 		fromStation(l, from, b, &l.in.mismatch, (*end).onMismatch)
+	case (*Outcomes)(nil).Type():
+		fromPeer(l, from, b, &l.in.outcomes, (*end).onOutcomes)
 	case (*Memory)(nil).Type():
 		fromPeer(l, from, b, &l.in.memory, (*end).onMemory)
 	default:

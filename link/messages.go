@@ -14,12 +14,14 @@ const (
 	maxText       = 255     // bytes of an explanation
 	maxOthers     = 8       // requests that one Gen names beside
 	maxPoints     = 1 << 10 // operating points of a link
+	maxOutcomes   = 64      // test rounds that one Outcomes tells
+	saltSize      = 16      // bytes
 )
 
 // Messages returns one of each message type of the layer.
 func Messages() []wire.Message {
 	return []wire.Message{new(Add), new(AddAck), new(End), new(EndAck), new(Gen), new(Reply),
-		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck), new(Mismatch), new(Memory)}
+		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck), new(Mismatch), new(Memory), new(Outcomes)}
 }
 
 func linkField(c *wire.Codec, l *physical.LinkID) {
@@ -49,6 +51,8 @@ type Add struct {
 	Place       uint64
 	Turn        float64
 	Bases       []WeightedBasis
+	Testing     float64
+	Salt        []byte
 }
 
 // WeightedBasis is one basis of a choice of bases. The weight is relative to
@@ -87,6 +91,11 @@ func (m *Add) Fields(c *wire.Codec) {
 		c.Basis("basis", &e.Basis, "axis that the receiver is to measure")
 		c.Float("weight", &e.Weight, "how often, relative to the others")
 	}, "proposed to the receiver; none for its own choice")
+	c.Float("testing", &m.Testing, "share of the pairs that are test rounds; 0 for none")
+	c.Bytes("salt", &m.Salt, saltSize, "which they are is drawn from; empty if there are none")
+	if c.Decoding() && (!(m.Testing >= 0 && m.Testing <= 1) || len(m.Salt) != 0 && len(m.Salt) != saltSize) {
+		c.Fail("testing", wire.ErrRange)
+	}
 }
 
 // AddAck answers Add.
@@ -254,6 +263,37 @@ func (m *Mismatch) Fields(c *wire.Codec) {
 	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the receiving end")
 	c.Uvarint("window", &m.Window, "window of the receiving end")
 	wire.Uint(c, "use", &m.Use, 0, "request that both ends could serve")
+}
+
+// Outcome is what the sender of Outcomes saw in one test round.
+type Outcome struct {
+	Seq        uint64
+	Basis, Bit uint8
+}
+
+// Outcomes tells the peer what this end saw in test rounds.
+type Outcomes struct {
+	Link  physical.LinkID
+	ID    RequestID
+	Items []Outcome
+}
+
+func (m *Outcomes) link() physical.LinkID { return m.Link }
+
+func (*Outcomes) Type() wire.Type { return 0x1c }
+func (*Outcomes) Doc() string {
+	return "Tells the other end of a link the outcomes of test rounds. One that is lost is a test round less."
+}
+
+// Fields visits the fields.
+func (m *Outcomes) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+	wire.List(c, "items", &m.Items, maxOutcomes, func(c *wire.Codec, o *Outcome) {
+		c.Uvarint("seq", &o.Seq, "number of the pair on the link")
+		wire.Uint(c, "basis", &o.Basis, 4, "0 X, 1 Y, 2 Z, 3 another")
+		wire.Uint(c, "bit", &o.Bit, 2, "outcome")
+	}, "test rounds")
 }
 
 // Memory tells the peer that this end is short of qubits, or no more.

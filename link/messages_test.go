@@ -18,7 +18,8 @@ func samples() []wire.Message {
 		&link.Add{Link: 3, ID: id, Kind: link.Measure, Pairs: 1000, Purpose: seqBase + 1, Tag: 7, MinFidelity: 0.9375, Deadline: cycleBase + 5000,
 			Schedule: cycleBase + 40, Point: 2, Priority: 5, Atomic: true, Place: seqBase + 9, Turn: 1.5e6,
 			Bases: []link.WeightedBasis{{Basis: qnet.BasisX, Weight: 0.25}, {Basis: qnet.BasisZ, Weight: 0.75}}},
-		&link.Add{Link: 3, ID: id + 1, Pairs: 2, Consecutive: true, Store: true, Schedule: cycleBase + 40},
+		&link.Add{Link: 3, ID: id + 1, Pairs: 2, Consecutive: true, Store: true, Schedule: cycleBase + 40,
+			Testing: 0.015625, Salt: []byte("0123456789abcdef")},
 		&link.AddAck{Link: 3, ID: id, Code: qnet.ErrFidelity, Best: 0.8125},
 		&link.AddAck{Link: 3, ID: id, Place: seqBase + 10, Turn: 2.5e6},
 		&link.End{Link: 3, ID: id, Code: qnet.ErrCancelled, Text: "no more"},
@@ -38,6 +39,7 @@ func samples() []wire.Message {
 			Steps: []uint64{0}, Labels: []byte{1}, Lost: true},
 		&link.BulkAck{Link: 3, Lane: 5, Window: windowBase + 2, Next: 46},
 		&link.Mismatch{Link: 3, Lane: 5, Window: windowBase + 2, Use: id + 4},
+		&link.Outcomes{Link: 3, ID: id, Items: []link.Outcome{{Seq: seqBase + 70, Basis: 2, Bit: 1}, {Seq: seqBase + 71, Basis: 3}}},
 		&link.Memory{Link: 3, Number: 17, Storage: true},
 	}
 }

@@ -31,6 +31,12 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	l.timer.Stop()
+	if test, basis := q.tests(m.Seq); test {
+		e.skip(q)
+		l.test(q, Pair{Seq: m.Seq, Label: m.Label}, basis)
+		e.serve()
+		return
+	}
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
 	e.remember(m.Seq, q.ID)

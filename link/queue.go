@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"maps"
 	"math"
 	"slices"
@@ -49,6 +50,11 @@ func (e *end) create(r Request) (RequestID, error) {
 	if r.Type == Prepare {
 		if q.draw, err = r.Bases.Choice(); err != nil {
 			return 0, qnet.Errorf(qnet.ErrInvalid, "link %s: %v", e.cfg.Name, err)
+		}
+	}
+	if q.testing = e.cfg.TestRounds; q.testing > 0 {
+		for i := 0; i < saltSize; i += 8 {
+			binary.BigEndian.PutUint64(q.salt[i:], e.rng.Uint64())
 		}
 	}
 	q.PairCycles = e.pairCycles(q)
@@ -200,6 +206,9 @@ func (e *end) sendAdd(q *request) {
 	m := &Add{Link: e.cfg.ID, ID: q.ID, Kind: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
 		MinFidelity: q.minF, Deadline: q.Deadline, Schedule: q.schedule, Point: uint32(q.point), Priority: q.Priority,
 		Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Place: q.Place, Turn: q.startTurn}
+	if q.testing > 0 {
+		m.Testing, m.Salt = q.testing, q.salt[:]
+	}
 	for i, b := range q.peerBases.Bases {
 		w := WeightedBasis{Basis: b}
 		if q.peerBases.Weights != nil {
@@ -254,7 +263,9 @@ func (e *end) onAdd(m *Add) {
 			Place: m.Place, Turn: m.Turn},
 		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, index: -1, point: int(m.Point), minF: m.MinFidelity,
 		deadline: qnet.Never, schedule: m.Schedule, paced: math.MaxUint64, startTurn: m.Turn, bases: m.proposed(),
+		testing: m.Testing,
 	}
+	copy(q.salt[:], m.Salt)
 	if m.Deadline != 0 {
 		q.deadline = e.instant(m.Deadline)
 	}

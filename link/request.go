@@ -54,9 +54,11 @@ type request struct {
 	void        uint64    // pairs of this request that one end did not get
 	bases       physical.BasisSource
 	peerBases   physical.BasisSource
-	draw        qnet.Choice // of bases, for Prepare
-	pending     int         // pairs taken that are still to be moved or measured
-	together    []Pair      // of a consecutive request, until all are there
+	draw        qnet.Choice    // of bases, for Prepare
+	testing     float64        // share of test rounds
+	salt        [saltSize]byte // which they are is drawn from
+	pending     int            // pairs taken that are still to be moved or measured
+	together    []Pair         // of a consecutive request, until all are there
 	endCode     qnet.Code
 	endText     string
 	tries       int

@@ -321,8 +321,8 @@ func (p *Plan) LinkEnds(node int) []link.EndConfig {
 			Lanes: k.Lanes, Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k),
 			Points: at, Stride: p.stride(i), Pipelined: pipelined(&k.Heralding), Immediate: herald.IsImmediate(p.points[i][0].model),
 			PeerSpec: p.Topology.Nodes[peer].Spec, Queue: s.LinkSettings.QueueLimit,
-			Scheduler: scheduler(&s.LinkSettings, k.Heralding.Period()),
-			Compat:    link.Compat{HeraldingOnly: compat.HeraldingOnly, ExpireRequests: compat.ExpireRequest, ReferenceRetries: compat.NoRepeat},
+			TestRounds: s.LinkSettings.TestRounds, Scheduler: scheduler(&s.LinkSettings, k.Heralding.Period()),
+			Compat: link.Compat{HeraldingOnly: compat.HeraldingOnly, ExpireRequests: compat.ExpireRequest, ReferenceRetries: compat.NoRepeat},
 		})
 	}
 	return ends

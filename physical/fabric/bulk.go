@@ -23,20 +23,18 @@ type bulk struct {
 	bases []qnet.Basis
 	draw  qnet.Choice // of the bases
 	sink  func(physical.Outcomes, error)
-
-	// At end A: the tables used last. nTables is how many were ever made.
-	tables  [maxEras]table
-	nTables uint
 }
 
-// table is the joint distribution of the outcomes of two ends in an era: for each
-// kind of herald, basis of A and basis of B, in this order, the choice of the
-// outcomes 00, 01, 10 and 11.
+// table is the joint distribution of the outcomes of two ends in an era that
+// choose from the given bases: for each kind of herald, basis of A and basis of B,
+// in this order, the choice of the outcomes 00, 01, 10 and 11.
 type table struct {
-	era   *era
-	b     *bulk
+	a, b  []qnet.Basis
 	joint [][3]uint64
 }
+
+// maxTables bounds the tables of an era that are at hand.
+const maxTables = 8
 
 func newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bulk, error) {
 	draw, err := src.Choice()
@@ -113,8 +111,8 @@ func scaled(d state.Decay, t time.Duration) state.Decay {
 
 // joint returns the table of two ends in an era.
 func (l *Link) joint(e *era, a, b *bulk) ([][3]uint64, error) {
-	for i := range a.tables {
-		if t := &a.tables[i]; t.era == e && t.b == b {
+	for i := range e.tables {
+		if t := &e.tables[i]; t.joint != nil && slices.Equal(t.a, a.bases) && slices.Equal(t.b, b.bases) {
 			return t.joint, nil
 		}
 	}
@@ -133,8 +131,8 @@ func (l *Link) joint(e *era, a, b *bulk) ([][3]uint64, error) {
 			}
 		}
 	}
-	a.tables[a.nTables%maxEras] = table{e, b, joint}
-	a.nTables++
+	e.tables[e.nTables%maxTables] = table{a.bases, b.bases, joint}
+	e.nTables++
 	return joint, nil
 }
 

@@ -169,9 +169,11 @@ type era struct {
 	sampler *herald.Sampler
 	states  []heralded // by kind of herald
 	decayed []decayed  // see bulk.go
+	tables  [maxTables]table
+	nTables uint // ever made
 }
 
-// maxEras bounds the eras of a point, and the tables of a lane, that are at hand.
+// maxEras bounds the eras of a point that are at hand.
 const maxEras = 4
 
 // era returns what holds in a cycle, nil when nothing succeeds in it, and the

@@ -1,0 +1,159 @@
+package link
+
+import (
+	"qstack/link/estimate"
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// Test rounds. Of the pairs of a request a random share is measured at both ends
+// and handed up at neither. Which pairs, and in which basis, follows from the
+// pair's number, which is known when the pair exists, and from a salt that the
+// ends alone know, so that neither the station nor the hardware can make them
+// better than the others. The ends tell each other what they saw.
+
+// maxTests bounds the test rounds that wait for the outcome of one of the ends.
+const maxTests = 1024
+
+// testRound is a test round of which one outcome at least is known.
+type testRound struct {
+	label qnet.BellLabel
+	usage estimate.Usage
+	point int
+	known [2]bool // by side
+	basis [2]uint8
+	bit   [2]uint8
+}
+
+// axes are the bases of test rounds.
+var axes = [3]qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}
+
+// axis returns the number of a basis in axes, their number if it is none of them.
+func axis(b qnet.Basis) uint8 {
+	for i, a := range axes {
+		if a == b {
+			return uint8(i)
+		}
+	}
+	return uint8(len(axes))
+}
+
+// tests reports whether a pair of a request is a test round, and in which basis it
+// is measured.
+func (q *request) tests(seq uint64) (bool, int) {
+	if q.testing == 0 {
+		return false, 0
+	}
+	return estimate.TestRound(q.salt, seq, q.testing)
+}
+
+// skip counts a test round: the request gets another pair in its place.
+func (e *end) skip(q *request) {
+	q.void++
+	e.tested++
+	e.version++
+	e.sched.Served(&q.Entry, 1)
+	if q.index >= 0 {
+		e.ready.fix(q.index)
+	}
+}
+
+// test measures a kept half as a test round; a stored one once it is in storage.
+func (l *lane) test(q *request, p Pair, basis int) {
+	e, dev := l.e, l.e.l.dev
+	done := func(r physical.Result) {
+		if r.Err == nil {
+			e.saw(q, p.Seq, p.Label, uint8(basis), r.Bit)
+			e.tellOutcome(q.ID, Outcome{Seq: p.Seq, Basis: uint8(basis), Bit: r.Bit})
+		}
+	}
+	if !l.group.store {
+		l.state = laneHeld
+		dev.Do(physical.Op{Kind: physical.OpMeasure, A: l.qubit, Basis: axes[basis], Free: true}, done)
+		return
+	}
+	l.state = laneMoving
+	stored := l.storage
+	l.storage = physical.Qubit{}
+	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: l.qubit, B: stored}, nil)
+	window := l.window
+	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: stored, B: l.qubit}, func(physical.Result) {
+		if l.window != window || l.state != laneMoving {
+			return
+		}
+		if m := dev.Spec().Memory; m == nil || !m.Indirect {
+			l.release()
+			dev.Do(physical.Op{Kind: physical.OpMeasure, A: stored, Basis: axes[basis], Free: true}, done)
+			return
+		}
+		// It is read out through the communication qubit.
+		dev.Do(physical.Op{Kind: physical.OpFree, A: l.qubit}, nil)
+		dev.Do(physical.Op{Kind: physical.OpPrepare, Link: e.cfg.ID, Lane: l.index}, func(r physical.Result) {
+			if r.Err != nil {
+				e.free(stored)
+				l.armFailed(r.Err)
+				return
+			}
+			dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: stored, B: r.Qubit}, nil)
+			dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: r.Qubit, B: stored}, nil)
+			l.state = laneHeld
+			dev.Do(physical.Op{Kind: physical.OpMeasure, A: r.Qubit, Basis: axes[basis], Free: true}, done)
+			e.free(stored)
+		})
+	})
+}
+
+// tellOutcome tells the peer the outcome of a test round.
+func (e *end) tellOutcome(id RequestID, o Outcome) {
+	e.outcomes.Link, e.outcomes.ID = e.cfg.ID, id
+	e.outcomes.Items = append(e.outcomes.Items[:0], o)
+	e.send(e.cfg.Peer, &e.outcomes)
+}
+
+// saw takes this end's outcome of a test round.
+func (e *end) saw(q *request, seq uint64, label qnet.BellLabel, basis, bit uint8) {
+	t := e.round(seq)
+	t.label, t.usage, t.point = label, e.usage(q), q.point
+	e.learn(seq, t, e.cfg.Side, basis, bit)
+}
+
+// round returns what is known of a test round.
+func (e *end) round(seq uint64) *testRound {
+	t := e.rounds[seq]
+	if t == nil {
+		if len(e.rounds) >= maxTests {
+			clear(e.rounds) // of which the other outcomes were lost
+		}
+		t = new(testRound)
+		e.rounds[seq] = t
+	}
+	return t
+}
+
+func (e *end) learn(seq uint64, t *testRound, side int, basis, bit uint8) {
+	t.known[side], t.basis[side], t.bit[side] = true, basis, bit
+	if !t.known[0] || !t.known[1] {
+		return
+	}
+	delete(e.rounds, seq)
+	if b := t.basis[0]; b == t.basis[1] && int(b) < len(axes) {
+		e.estimator.Learn(t.point, t.usage, estimate.Round{Basis: int(b), Label: t.label, A: t.bit[0], B: t.bit[1]})
+		if e.learnt++; e.learnt%64 == 0 {
+			e.estimator.forget()
+		}
+	}
+}
+
+func (e *end) onOutcomes(m *Outcomes) {
+	q := e.requests[m.ID]
+	for _, o := range m.Items {
+		t := e.rounds[o.Seq]
+		if t == nil && (q == nil || q.testing == 0) {
+			continue // nothing that this end knows of
+		}
+		if t == nil {
+			t = e.round(o.Seq)
+		}
+		e.learn(o.Seq, t, 1-e.cfg.Side, o.Basis, o.Bit)
+	}
+}
