@@ -31,7 +31,10 @@ type end struct {
 	nOver     int
 
 	lanes     []lane
-	services  []service // scratch of serve
+	services  []service  // scratch of serve
+	inTurn    []*request // the first known requests whose turn it is, if fresh
+	known     int
+	fresh     bool
 	serving   bool
 	again     bool
 	version   uint64 // of what open lanes may offer

@@ -294,7 +294,7 @@ func (l *lane) timeout() {
 		return
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.pairTime(l.group)))
-	e.services = e.services[:0]
+	e.services, e.fresh = e.services[:0], false
 	l.announce(e.offer(l.group, e.slot()))
 }
 

@@ -151,24 +151,42 @@ func (h *ready) fix(i int) {
 // first returns up to n requests in the order of service, those only that may be
 // served if that is not nil. The slice is valid until the next call.
 func (h *ready) first(n int, may func(*Entry) bool) []*request {
-	// The next in order is the least of the children of those taken so far.
-	front := h.scan[:0]
-	out := h.sorted[:0]
+	// The next in order is the first of the children of those taken so far: a heap
+	// of places in the heap.
+	front, out := h.scan[:0], h.sorted[:0]
+	before := func(a, b int) bool { return h.less(front[a], front[b]) }
+	push := func(i int) {
+		front = append(front, i)
+		for c := len(front) - 1; c > 0 && before(c, (c-1)/2); c = (c - 1) / 2 {
+			front[c], front[(c-1)/2] = front[(c-1)/2], front[c]
+		}
+	}
+	pop := func() int {
+		i, last := front[0], len(front)-1
+		front[0] = front[last]
+		front = front[:last]
+		for p := 0; ; {
+			c := 2*p + 1
+			if c >= last {
+				return i
+			}
+			if c+1 < last && before(c+1, c) {
+				c++
+			}
+			if !before(c, p) {
+				return i
+			}
+			front[p], front[c] = front[c], front[p]
+			p = c
+		}
+	}
 	if len(h.list) > 0 {
-		front = append(front, 0)
+		push(0)
 	}
 	for len(front) > 0 && len(out) < n {
-		at := 0
-		for k := range front {
-			if h.less(front[k], front[at]) {
-				at = k
-			}
-		}
-		i := front[at]
-		front[at] = front[len(front)-1]
-		front = front[:len(front)-1]
+		i := pop()
 		for c := 2*i + 1; c <= 2*i+2 && c < len(h.list); c++ {
-			front = append(front, c)
+			push(c)
 		}
 		if q := h.list[i]; may == nil || may(&q.Entry) {
 			out = append(out, q)

@@ -49,6 +49,7 @@ func (e *end) serve() {
 }
 
 func (e *end) assign() {
+	e.fresh = false
 	may := e.slot()
 	total := 0
 	for i := range e.lanes {
@@ -107,8 +108,17 @@ func (e *end) slot() (may func(*Entry) bool) {
 	return e.memory.allow(may, e.requests)
 }
 
-// turns returns the requests, up to n, whose turn it is.
+// turns returns the requests, up to n, whose turn it is. The list is worked out
+// once for all that is asked at one time, see fresh.
 func (e *end) turns(n int, may func(*Entry) bool) []*request {
+	if n > e.known || !e.fresh {
+		e.known, e.fresh = n, true
+		e.inTurn = append(e.inTurn[:0], e.order(n, may)...)
+	}
+	return e.inTurn[:min(n, len(e.inTurn))]
+}
+
+func (e *end) order(n int, may func(*Entry) bool) []*request {
 	if q := e.atomic; q != nil {
 		if q.index < 0 || may != nil && !may(&q.Entry) {
 			return nil
@@ -119,8 +129,6 @@ func (e *end) turns(n int, may func(*Entry) bool) []*request {
 	if q := e.requests[e.steered]; e.steered != 0 && q != nil && q.index >= 0 && e.l.loop.Now() < e.steeredTo && (may == nil || may(&q.Entry)) {
 		if i := slices.Index(list, q); i >= 0 {
 			list = slices.Delete(list, i, i+1)
-		} else if len(list) == n && n > 0 {
-			list = list[:n-1]
 		}
 		list = slices.Insert(list, 0, q)
 	}
@@ -204,23 +212,18 @@ func (e *end) offer(g group, may func(*Entry) bool) *service {
 	}
 	s.offered = true
 	s.candidates, s.others = s.candidates[:0], s.others[:0]
+	n := maxCandidates
 	if g.q != nil {
 		s.candidates = append(s.candidates, g.q.candidate())
+		n = maxOthers
 	}
-	for i, q := range e.turns(maxCandidates, may) {
+	for _, q := range e.turns(n, may) {
 		switch {
 		case q == g.q:
-		case g.keep && q.group() == g && (i == 0 || len(s.candidates) > 0):
+		case g.keep && q.group() == g:
 			s.candidates = append(s.candidates, q.candidate())
 		case len(s.others) < maxOthers:
 			s.others = append(s.others, q.ID)
-		}
-	}
-	if g.keep && len(s.candidates) == 0 { // others of the group come later
-		for _, q := range e.turns(maxCandidates, may) {
-			if q.group() == g {
-				s.candidates = append(s.candidates, q.candidate())
-			}
 		}
 	}
 	return s
