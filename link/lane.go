@@ -57,6 +57,7 @@ type lane struct {
 	state    laneState
 	group    group // of requests that the qubit was armed for
 	unwanted bool  // arming: give the qubits back when they are ready
+	refused  int   // times in a row that no storage qubit was free
 	unstored bool  // no storage qubit was free when it was last asked for
 	qubit    physical.Qubit
 	storage  physical.Qubit // where the half is to go
@@ -109,7 +110,7 @@ func (l *lane) allocated(r physical.Result) {
 		l.armFailed(r.Err)
 		return
 	}
-	l.storage, l.unstored = r.Qubit, false
+	l.storage, l.unstored, l.refused = r.Qubit, false, 0
 	if l.unwanted {
 		l.freeStorage()
 		l.state = laneIdle
@@ -171,7 +172,8 @@ func (l *lane) armFailed(err error) {
 	// while: a device that is gone for good takes the link down.
 	wait := 100 * time.Millisecond
 	if errors.Is(err, qnet.ErrNoMemory) {
-		wait = time.Millisecond
+		wait = time.Millisecond << min(l.refused, 4)
+		l.refused++
 	}
 	l.timer.Stop()
 	l.timer = l.e.l.loop.After(wait, l.freed)

@@ -110,7 +110,19 @@ func (e *end) check(r *Request) error {
 	if r.Deadline != qnet.Never && r.Deadline.Sub(e.l.loop.Now()) < 4*e.cfg.Delay {
 		return qnet.Errorf(qnet.ErrUnsupported, "link %s: the deadline is sooner than an answer of %s, which takes %v", e.cfg.Name, e.cfg.PeerName, 4*e.cfg.Delay)
 	}
+	if least := e.leastTime(r); r.Deadline != qnet.Never && r.Deadline.Sub(e.l.loop.Now()) < least {
+		return qnet.Errorf(qnet.ErrUnsupported, "link %s: the attempts for %d pairs alone take %v, the deadline is sooner", e.cfg.Name, r.Pairs, least)
+	}
 	return e.capacity(r.Store, r.Consecutive, r.Pairs)
+}
+
+// leastTime returns how long the attempts for a request take if all succeed.
+func (e *end) leastTime(r *Request) time.Duration {
+	cycles := float64(r.Pairs) / float64(max(1, e.cfg.Lanes))
+	if r.Type != Measure {
+		cycles *= float64(e.stride())
+	}
+	return time.Duration(min(cycles*e.cfg.Cycles.Period, 1e18))
 }
 
 // capacity returns nil if the hardware of both ends has what a request needs.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -104,6 +106,20 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
+// linkFidelity says what is expected of pairs that a link keeps, at its best
+// operating point.
+func linkFidelity(points []daemon.LinkPoint) string {
+	if len(points) == 0 {
+		return "-"
+	}
+	best := slices.MaxFunc(points, func(a, b daemon.LinkPoint) int { return cmp.Compare(a.Fidelity, b.Fidelity) })
+	s := fmt.Sprintf("%.4f", best.Fidelity)
+	if best.Rounds >= 1 {
+		s += fmt.Sprintf(" (%.4f to %.4f by %.0f test rounds)", best.Lower, best.Upper, best.Rounds)
+	}
+	return s
+}
+
 func writeStatus(w io.Writer, answers map[string]daemon.Answer, order []string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "name\trole\tpid\tstate\tup for\tpairs\tswaps")
@@ -126,7 +142,7 @@ func writeStatus(w io.Writer, answers map[string]daemon.Answer, order []string) 
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%.0f s\t%d\t%d\n", st.Name, st.Role, st.PID, state, st.UptimeS, st.Pairs, st.Swaps)
 	}
-	fmt.Fprintln(t, "\nlink\tat\tstate\tpairs\tqubits attempting\tin use\tof")
+	fmt.Fprintln(t, "\nlink\tat\tstate\tpairs\tqubits attempting\tin use\tof\tfidelity")
 	for _, name := range order {
 		if st := answers[name].Status; st != nil {
 			for _, k := range st.Links {
@@ -134,7 +150,7 @@ func writeStatus(w io.Writer, answers map[string]daemon.Answer, order []string) 
 				if k.Down != "" {
 					state = k.Down
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n", k.Name, st.Name, state, k.Pairs, k.Open, k.Held, k.Lanes)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", k.Name, st.Name, state, k.Pairs, k.Open, k.Held, k.Lanes, linkFidelity(k.Points))
 			}
 		}
 	}

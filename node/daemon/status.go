@@ -54,6 +54,24 @@ type Link struct {
 	Held     int    `json:"held"` // lanes whose qubit is in use
 	Pairs    uint64 `json:"pairs"`
 	Expired  uint64 `json:"expired"`
+	Tested   uint64 `json:"tested,omitempty"` // pairs that were test rounds
+	// Rejected are the frames that were malformed, unexpected or too many.
+	Rejected uint64      `json:"rejected,omitempty"`
+	Points   []LinkPoint `json:"points"`
+}
+
+// LinkPoint is what a link layer expects of pairs that are kept, at one operating
+// point of the link's heralding.
+type LinkPoint struct {
+	Name     string  `json:"name,omitempty"`
+	Fidelity float64 `json:"fidelity"`
+	// What test rounds say: the truth is not below Lower, nor above Upper, each with
+	// the Confidence.
+	Rounds     float64 `json:"rounds,omitempty"`
+	Measured   float64 `json:"measured,omitempty"`
+	Lower      float64 `json:"lower,omitempty"`
+	Upper      float64 `json:"upper,omitempty"`
+	Confidence float64 `json:"confidence,omitempty"`
 }
 
 // Circuit is a circuit that passes or ends here.
@@ -106,7 +124,15 @@ func links(in []link.Status) []Link {
 	var out []Link
 	for _, s := range in {
 		k := Link{Name: s.Name, Peer: s.Peer, Requests: s.Requests, Wanted: s.Wanted, Lanes: s.Lanes, Open: s.Open, Held: s.Held,
-			Pairs: s.Pairs, Expired: s.Expired}
+			Pairs: s.Pairs, Expired: s.Expired, Tested: s.Tested,
+			Rejected: s.Frames.Malformed + s.Frames.Unexpected + s.Frames.Limited, Points: []LinkPoint{}}
+		for _, q := range s.Quality {
+			p := LinkPoint{Name: q.Name, Fidelity: q.Fidelity}
+			if q.Rounds > 0 {
+				p.Rounds, p.Measured, p.Lower, p.Upper, p.Confidence = q.Rounds, q.Measured, q.Lower, q.Upper, q.Confidence
+			}
+			k.Points = append(k.Points, p)
+		}
 		if s.Down != nil {
 			k.Down = s.Down.Error()
 		}
