@@ -205,11 +205,14 @@ func (e *end) pattern(g group) physical.Pattern {
 	return p
 }
 
-// pairCycles returns the estimated number of cycles to a pair of a request.
-func (e *end) pairCycles(q *request) float64 {
-	n := 1 / e.cfg.Points[q.point].Probability
+// weigh tells the scheduler how many cycles a pair of a request is likely to take.
+// Lanes that attempt for requests that keep pairs go from one to another at no
+// cost; to measure for another they are armed anew.
+func (e *end) weigh(q *request) {
+	q.PairCycles = 1 / e.cfg.Points[q.point].Probability
 	if q.keeps() {
-		n *= float64(e.stride())
+		q.PairCycles *= float64(e.stride())
+	} else {
+		q.Quantum = float64(10*time.Millisecond+16*e.cfg.Delay) / e.cfg.Cycles.Period
 	}
-	return n
 }

@@ -57,7 +57,7 @@ func (e *end) create(r Request) (RequestID, error) {
 			binary.BigEndian.PutUint64(q.salt[i:], e.rng.Uint64())
 		}
 	}
-	q.PairCycles = e.pairCycles(q)
+	e.weigh(q)
 	if r.Deadline != qnet.Never {
 		q.Deadline = e.cfg.Cycles.From(r.Deadline.Add(e.l.ahead()))
 		q.deadline = e.instant(q.Deadline)
@@ -290,7 +290,7 @@ func (e *end) onAdd(m *Add) {
 		e.send(e.cfg.Peer, &ack)
 		return
 	}
-	q.PairCycles = e.pairCycles(q)
+	e.weigh(q)
 	if e.cfg.Side == 0 {
 		e.admit(q)
 		ack.Place, ack.Turn = q.Place, q.startTurn

@@ -113,7 +113,7 @@ func newScript(t *testing.T, out *bytes.Buffer, lanes int) *script {
 		n.device = &device{n: n, side: side, lanes: make([]lane, lanes)}
 		n.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: lanes, Cycles: cycles, Points: []link.Point{{Probability: 0.01, Fidelity: 0.9}}}}}, n.device, sc.parties[id], sc.loop, nil)
+			Lanes: lanes, Cycles: cycles, Points: []link.Point{{Probability: 1e-4, Fidelity: 0.9}}}}}, n.device, sc.parties[id], sc.loop, nil)
 		n.layer.Handle(n)
 		sc.nodes[side] = n
 	}

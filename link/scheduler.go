@@ -13,9 +13,14 @@ type Entry struct {
 	Purpose, Tag uint64
 	// PairCycles is the estimated number of attempt cycles that one pair takes.
 	PairCycles float64
+	// Quantum is the number of cycles that are worth a change to another request; 0
+	// where it costs nothing.
+	Quantum float64
 	// Turn is the scheduler's own: set by Admit, told to the other end, moved on by
 	// Served.
 	Turn float64
+
+	owed float64 // cycles that Turn has yet to move on by
 }
 
 // Scheduler decides which request is served first. Both ends of a link have one
@@ -88,7 +93,10 @@ func (f *Fair) Admit(e *Entry, _ uint64) { e.Turn = *f.clock(e) }
 func (f *Fair) Served(e *Entry, pairs uint64) {
 	now := f.clock(e)
 	*now = max(*now, e.Turn)
-	e.Turn += float64(pairs) * e.PairCycles
+	if e.owed += float64(pairs) * e.PairCycles; e.owed >= e.Quantum {
+		e.Turn += e.owed
+		e.owed = 0
+	}
 }
 
 // Resume implements Scheduler: what was not wanted has no claim to what it did
