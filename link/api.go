@@ -62,7 +62,8 @@ type Request struct {
 	// in between.
 	Atomic bool
 	// Consecutive says that all pairs of a Keep request are to be alive together:
-	// they are handed up when the last is there.
+	// they are handed up when the last is there. Such a request is served as an
+	// atomic one: two of which each has half of the qubits would wait for ever.
 	Consecutive bool
 	// Store says that the halves of a Keep request are moved into storage qubits.
 	Store bool

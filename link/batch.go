@@ -76,7 +76,7 @@ func (b *batch) next() (first *match, other uint64) {
 	other = never
 	for _, m := range b.matches {
 		switch {
-		case m.cycle >= other || m.stalled():
+		case m.cycle >= other || m.cycle >= m.end() || m.stalled():
 		case first == nil:
 			first = m
 		case m.cycle < first.cycle:
@@ -102,7 +102,7 @@ func (b *batch) draw() {
 		}
 		// While all can not bring more than are wanted, each may go ahead.
 		other = max(other, m.cycle+left/uint64(len(b.matches))-1)
-		for left > 0 && m.cycle <= other && !m.column.full() && s.heraldAt(m.cycle) <= now {
+		for left > 0 && m.cycle <= other && m.cycle < m.end() && !m.column.full() && s.heraldAt(m.cycle) <= now {
 			m.advance()
 			left--
 		}

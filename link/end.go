@@ -42,6 +42,7 @@ type end struct {
 	steeredTo qnet.Time // until when it goes first
 	atomic    *request  // the one that has begun
 	slotTimer event.Timer
+	barring   barring // by which the ready requests are sorted out
 	memory    memory
 	limits    [2]limiter // frames of the peer, of the station
 	anchor    uint64     // cycle from which patterns of attempts count, the same at both ends
@@ -83,6 +84,7 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 	}
 	e.ready.sched = e.sched
 	e.estimator = newEstimator(&e.cfg, l.dev.Spec())
+	e.barring.slot = math.MaxUint64 // none yet
 	for i := range e.limits {
 		e.limits[i] = newLimiter(cfg.Lanes, cfg.Cycles.Period)
 	}
@@ -158,6 +160,7 @@ func (e *end) peerDown(error) {
 			}
 		}
 	}
+	e.advertise() // forgets what the peer said, who may count anew
 	e.l.handler.LinkChange(e.cfg.ID, err)
 	if e.down() == nil {
 		e.peerUp()

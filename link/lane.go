@@ -71,8 +71,8 @@ type lane struct {
 	tries    int // closing: GENs sent
 	timer    event.Timer
 	bulk     bulk
-	pair     Pair // moving
-	void     bool // moving: the pair was voided meanwhile
+	pair     Pair // that is being moved or measured; Seq is 0 when there is none
+	void     bool // it was voided meanwhile
 
 	onAlloc func(physical.Result) // method values, made once
 	onArmed func(physical.Result)
@@ -90,6 +90,7 @@ func (l *lane) begin(g group) {
 	l.unstored = l.unstored && g.store
 	l.window++
 	l.bulk.reset()
+	l.pair = Pair{}
 	switch {
 	case g.q != nil:
 		l.armBulk(g.q)
@@ -268,6 +269,9 @@ func (l *lane) announce(s *service) {
 	l.offered = append(l.offered[:0], s.candidates...)
 	now := e.l.dev.Now()
 	l.end = max(l.end+1, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
+	if _, next := e.sched.Slot(e.cfg.Cycles.From(now)); next > l.first {
+		l.end = min(l.end, next) // no frame has to arrive to end it with the slot
+	}
 	g.Count = l.end - l.first
 	l.version = e.version
 	e.send(e.cfg.Station, g)
@@ -297,7 +301,8 @@ func (l *lane) timeout() {
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.pairTime(l.group)))
 	e.services, e.fresh = e.services[:0], false
-	l.announce(e.offer(l.group, e.slot()))
+	e.slot()
+	l.announce(e.offer(l.group))
 }
 
 func (e *end) onReply(m *Reply) {

@@ -159,8 +159,12 @@ func (l *Layer) Contended(link physical.LinkID, id RequestID) bool {
 	if e == nil {
 		return false
 	}
-	list := e.ready.list
-	return len(list) > 1 || len(list) == 1 && list[0].ID != id
+	q := e.requests[id]
+	others := e.ready.len()
+	if q != nil && q.index >= 0 {
+		others--
+	}
+	return others > 0
 }
 
 // Full returns qnet.ErrNoMemory while a qubit in use stands in the way of every
@@ -214,7 +218,7 @@ func (l *Layer) Status() []Status {
 	for _, e := range l.ends {
 		s := Status{Link: e.cfg.ID, Name: e.cfg.Name, Peer: e.cfg.PeerName, Down: e.down(),
 			Requests: len(e.requests), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired, Tested: e.tested, Frames: e.frames, Quality: e.qualities()}
-		for _, q := range e.ready.list {
+		for _, q := range slices.Concat(e.ready.list, e.ready.barred) {
 			s.Wanted = saturate(s.Wanted, q.wants())
 		}
 		for i := range e.lanes {

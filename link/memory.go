@@ -3,6 +3,7 @@ package link
 import (
 	"time"
 
+	"qstack/qnet"
 	"qstack/qnet/event"
 )
 
@@ -35,11 +36,14 @@ type memory struct {
 // short returns what this end is short of.
 func (e *end) short() shortage {
 	s := shortage{lanes: true}
+	stores := false // a lane has a storage qubit
 	for i := range e.lanes {
 		l := &e.lanes[i]
 		s.lanes = s.lanes && l.state == laneHeld
 		s.storage = s.storage || l.unstored
+		stores = stores || !l.storage.IsZero()
 	}
+	s.storage = s.storage && !stores
 	s.lanes = s.lanes && !s.storage
 	return s
 }
@@ -50,8 +54,9 @@ func (e *end) advertise() {
 	switch s := e.short(); {
 	case e.wasDown:
 		m.timer.Stop()
+		m.expiry.Stop()
 		*m = memory{number: m.number}
-	case s.any() && !m.ticks && len(e.ready.list) > 0:
+	case s.any() && !m.ticks && e.ready.len() > 0:
 		m.ticks = true
 		m.timer = e.l.loop.After(max(shortAfter, 8*e.cfg.Delay), e.tellMemory)
 	case !s.any() && m.told.any():
@@ -64,7 +69,7 @@ func (e *end) advertise() {
 
 func (e *end) tellMemory() {
 	e.memory.ticks = false
-	if s := e.short(); s.any() && !e.wasDown && len(e.ready.list) > 0 {
+	if s := e.short(); s.any() && !e.wasDown && e.ready.len() > 0 {
 		e.tell(s)
 		e.memory.ticks = true
 		e.memory.timer = e.l.loop.After(e.retryAfter(0), e.tellMemory)
@@ -97,6 +102,21 @@ func (e *end) onMemory(msg *Memory) {
 	}
 	e.version++
 	e.serve()
+}
+
+// lacking returns qnet.ErrNoMemory while one end has no qubit for a request, nil
+// otherwise.
+func (e *end) lacking(q *request) error {
+	own, peer := e.short(), e.memory.peer
+	switch {
+	case own.storage && q.store:
+		return qnet.Errorf(qnet.ErrNoMemory, "all storage qubits of %s are in use; free some", e.l.cfg.Name)
+	case peer.lanes:
+		return qnet.Errorf(qnet.ErrNoMemory, "all communication qubits of %s for link %s are in use", e.cfg.PeerName, e.cfg.Name)
+	case peer.storage && q.store:
+		return qnet.Errorf(qnet.ErrNoMemory, "all storage qubits of %s are in use", e.cfg.PeerName)
+	}
+	return e.full()
 }
 
 // allow returns which requests may be served now for the memory of the peer, nil

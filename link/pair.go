@@ -17,7 +17,8 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	e.resume(m.Cycle)
 	q := e.requests[m.ID]
-	if m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, e.cfg.Cycles.Instant(m.Cycle)) {
+	void := m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, e.cfg.Cycles.Instant(m.Cycle))
+	if void || e.atomic != nil && e.atomic != q && e.atomic.got > 0 {
 		l.release()
 		e.expire(m.Seq, m.ID)
 		e.serve()
@@ -96,7 +97,7 @@ func (l *lane) move(q *request, p Pair) {
 func (l *lane) moved(r physical.Result) {
 	e, p := l.e, l.pair
 	p.Qubit = l.storage
-	l.storage = physical.Qubit{}
+	l.storage, l.pair = physical.Qubit{}, Pair{}
 	l.release()
 	q := e.requests[p.Request]
 	if q != nil {
@@ -123,12 +124,17 @@ func (e *end) free(q physical.Qubit) {
 func (l *lane) measure(q *request, p Pair) {
 	e := l.e
 	basis := uint8(q.draw.Draw(e.rng))
+	l.pair, l.void = p, false
 	q.pending++
 	e.l.dev.Do(physical.Op{Kind: physical.OpMeasure, A: p.Qubit, Basis: q.bases.Basis(basis), Free: true}, func(r physical.Result) {
+		l.pair = Pair{}
 		if e.requests[q.ID] != q || q.state != reqActive {
 			return
 		}
 		q.pending--
+		if l.void {
+			return
+		}
 		if r.Err != nil {
 			e.giveBack(p.Seq)
 			e.expire(p.Seq, q.ID)
@@ -170,6 +176,7 @@ func (e *end) give(q *request, p Pair) {
 // giveUp frees the pairs of a request that ends before all are there.
 func (e *end) giveUp(q *request) {
 	for _, p := range q.together {
+		e.forget(p.Seq)
 		e.free(p.Qubit)
 	}
 	q.together = nil
@@ -183,10 +190,13 @@ func (e *end) remember(seq uint64, id RequestID) {
 
 // took counts pairs of a request.
 func (e *end) took(q *request, n uint64) {
+	if q.Atomic {
+		e.atomic = q // it has begun, whatever this end was told to attempt for since
+	}
 	q.got += n
 	e.pairs += n
 	e.sched.Served(&q.Entry, n)
-	if q.index >= 0 {
+	if q.index >= 0 && !q.barred {
 		e.ready.fix(q.index)
 	}
 	e.review(q)
@@ -204,19 +214,24 @@ func (e *end) complete(q *request) {
 // giveBack forgets a pair that was taken. It returns its request, 0 if it never
 // was taken.
 func (e *end) giveBack(seq uint64) RequestID {
+	id := e.forget(seq)
+	if q := e.requests[id]; q != nil && q.state != reqEnding {
+		q.got--
+		e.version++
+		e.review(q)
+	}
+	return id
+}
+
+// forget forgets for which request a pair was taken, and returns it, 0 if it
+// never was taken.
+func (e *end) forget(seq uint64) RequestID {
 	for i := range e.recent {
-		t := &e.recent[i]
-		if t.seq != seq || t.id == 0 {
-			continue
+		if t := &e.recent[i]; t.seq == seq && t.id != 0 {
+			id := t.id
+			*t = taken{}
+			return id
 		}
-		id := t.id
-		*t = taken{}
-		if q := e.requests[id]; q != nil && q.state != reqEnding {
-			q.got--
-			e.version++
-			e.review(q)
-		}
-		return id
 	}
 	return 0
 }
@@ -230,6 +245,16 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 		return 0, false
 	}
 	q := e.requests[id]
+	for i := range e.lanes { // not handed up yet
+		if l := &e.lanes[i]; l.pair.Seq == seq {
+			l.void = true
+			if q != nil {
+				q.void++
+				e.version++
+			}
+			return id, false
+		}
+	}
 	if q == nil {
 		q = &request{Entry: Entry{ID: id}, index: -1, state: reqEnding, endCode: qnet.ErrCancelled, deadline: qnet.Never}
 		e.requests[id] = q
@@ -243,12 +268,6 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 		if p.Seq == seq {
 			e.free(p.Qubit)
 			q.together = slices.Delete(q.together, i, i+1)
-			return id, false
-		}
-	}
-	for i := range e.lanes {
-		if l := &e.lanes[i]; l.state == laneMoving && l.pair.Seq == seq {
-			l.void = true
 			return id, false
 		}
 	}

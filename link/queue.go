@@ -75,7 +75,7 @@ func (e *end) create(r Request) (RequestID, error) {
 // newRequest returns a request of this end, under the next identity.
 func (e *end) newRequest(r *Request) *request {
 	return &request{
-		Entry: Entry{ID: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), Priority: r.Priority, Atomic: r.Atomic, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag},
+		Entry: Entry{ID: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), Priority: r.Priority, Atomic: r.Atomic || r.Consecutive, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag},
 		typ:   r.Type, consecutive: r.Consecutive, store: r.Store, index: -1, minF: r.MinFidelity, deadline: qnet.Never,
 		limit: r.Limit, paced: math.MaxUint64, rate: r.Rate, bases: r.Bases, peerBases: r.PeerBases,
 	}
@@ -197,8 +197,8 @@ func (e *end) timeout(q *request) {
 	e.trace("timeout").Uint("request", uint64(q.ID)).End()
 	ending := q.state == reqEnding
 	err := qnet.Errorf(qnet.ErrTimeout, "link %s: request not complete by its deadline", e.cfg.Name)
-	if full := e.l.Full(e.cfg.ID); full != nil && q.got == 0 {
-		err = qnet.Errorf(qnet.ErrNoMemory, "link %s: no pair by the deadline: %v", e.cfg.Name, full)
+	if lacking := e.lacking(q); lacking != nil && q.got == 0 {
+		err = qnet.Errorf(qnet.ErrNoMemory, "link %s: no pair by the deadline: %v", e.cfg.Name, lacking)
 	}
 	e.drop(q)
 	if !ending {
@@ -271,7 +271,7 @@ func (e *end) onAdd(m *Add) {
 		return
 	}
 	q := &request{
-		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
+		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic || m.Consecutive, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
 			Place: m.Place, Turn: m.Turn},
 		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, index: -1, point: int(m.Point), minF: m.MinFidelity,
 		deadline: qnet.Never, schedule: m.Schedule, paced: math.MaxUint64, startTurn: m.Turn, bases: m.proposed(),

@@ -2,6 +2,7 @@ package link
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"qstack/physical"
@@ -38,7 +39,8 @@ type request struct {
 	state       requestState
 	consecutive bool
 	store       bool
-	index       int // in the ready queue; -1 when it is not there
+	index       int  // in the ready queue; -1 when it is not there
+	barred      bool // it is there, but may not be served now
 	point       int
 	minF        float64
 	goodness    float64       // estimated, of its pairs when they are handed up
@@ -87,12 +89,31 @@ func (r *request) wants() uint64 {
 // keeps reports whether attempts for the request leave the qubit as it is.
 func (r *request) keeps() bool { return r.typ != Measure }
 
-// ready holds the requests that want pairs, in the order of a scheduler: a heap.
+// ready holds the requests that want pairs: those that may be served now in the
+// order of a scheduler, a heap, and the others apart, so that they cost nothing.
 type ready struct {
 	sched  Scheduler
+	may    func(*Entry) bool // be served now; nil: all may
 	list   []*request
-	scan   []int // scratch of inOrder
+	barred []*request
+	scan   []int // scratch of first
 	sorted []*request
+}
+
+func (h *ready) len() int { return len(h.list) + len(h.barred) }
+
+// filter says which requests may be served from now on, nil for all.
+func (h *ready) filter(may func(*Entry) bool) {
+	if h.may == nil && may == nil {
+		return
+	}
+	all := slices.Concat(h.list, h.barred)
+	clear(h.list)
+	clear(h.barred)
+	h.may, h.list, h.barred = may, h.list[:0], h.barred[:0]
+	for _, q := range all {
+		h.add(q)
+	}
 }
 
 func (h *ready) less(i, j int) bool { return h.sched.Before(&h.list[i].Entry, &h.list[j].Entry) }
@@ -127,12 +148,26 @@ func (h *ready) down(i int) {
 }
 
 func (h *ready) add(q *request) {
+	if q.barred = h.may != nil && !h.may(&q.Entry); q.barred {
+		q.index = len(h.barred)
+		h.barred = append(h.barred, q)
+		return
+	}
 	q.index = len(h.list)
 	h.list = append(h.list, q)
 	h.up(q.index)
 }
 
 func (h *ready) remove(q *request) {
+	if q.barred {
+		last := len(h.barred) - 1
+		h.barred[q.index] = h.barred[last]
+		h.barred[q.index].index = q.index
+		h.barred[last] = nil
+		h.barred = h.barred[:last]
+		q.index, q.barred = -1, false
+		return
+	}
 	i, last := q.index, len(h.list)-1
 	h.swap(i, last)
 	h.list[last] = nil
@@ -148,9 +183,9 @@ func (h *ready) fix(i int) {
 	h.down(i)
 }
 
-// first returns up to n requests in the order of service, those only that may be
-// served if that is not nil. The slice is valid until the next call.
-func (h *ready) first(n int, may func(*Entry) bool) []*request {
+// first returns up to n requests that may be served, in the order of service. The
+// slice is valid until the next call.
+func (h *ready) first(n int) []*request {
 	// The next in order is the first of the children of those taken so far: a heap
 	// of places in the heap.
 	front, out := h.scan[:0], h.sorted[:0]
@@ -188,9 +223,7 @@ func (h *ready) first(n int, may func(*Entry) bool) []*request {
 		for c := 2*i + 1; c <= 2*i+2 && c < len(h.list); c++ {
 			push(c)
 		}
-		if q := h.list[i]; may == nil || may(&q.Entry) {
-			out = append(out, q)
-		}
+		out = append(out, h.list[i])
 	}
 	h.scan, h.sorted = front, out
 	return out

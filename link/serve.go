@@ -50,7 +50,7 @@ func (e *end) serve() {
 
 func (e *end) assign() {
 	e.fresh = false
-	may := e.slot()
+	e.slot()
 	total := 0
 	for i := range e.lanes {
 		if s := e.lanes[i].state; s != laneHeld && s != laneMoving {
@@ -60,7 +60,7 @@ func (e *end) assign() {
 	if e.wasDown {
 		total = 0 // nothing is served
 	}
-	e.share(e.turns(total, may), total)
+	e.share(e.turns(total), total)
 	// Lanes that serve what they should go on; the others make room.
 	for i := range e.lanes {
 		l := &e.lanes[i]
@@ -84,7 +84,7 @@ func (e *end) assign() {
 	}
 	for i := range e.lanes {
 		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
-			if s := e.offer(l.group, may); slices.Equal(s.candidates, l.offered) {
+			if s := e.offer(l.group); slices.Equal(s.candidates, l.offered) {
 				l.version = e.version
 			} else {
 				l.announce(s)
@@ -93,40 +93,53 @@ func (e *end) assign() {
 	}
 }
 
-// slot returns which requests may be served now, nil for all, and sets the timer
-// of the next slot.
-func (e *end) slot() (may func(*Entry) bool) {
+// barring is what decides which requests may be served: the slot, by its end, and
+// what the peer is short of.
+type barring struct {
+	slot uint64
+	peer shortage
+}
+
+// slot sees to it that only those requests are served that may be now, and sets
+// the timer of the next slot.
+func (e *end) slot() {
 	now := e.cfg.Cycles.From(e.l.dev.Now())
 	may, next := e.sched.Slot(now)
 	e.slotTimer.Stop()
-	if next != 0 && len(e.ready.list) > 0 {
+	if next != 0 && e.ready.len() > 0 {
 		e.slotTimer = e.l.loop.At(e.instant(next), func() {
+			for i := range e.lanes {
+				e.lanes[i].offered = e.lanes[i].offered[:0] // its window has ended
+			}
 			e.version++
 			e.serve()
 		})
 	}
-	return e.memory.allow(may, e.requests)
+	if b := (barring{next, e.memory.peer}); b != e.barring {
+		e.barring = b
+		e.ready.filter(e.memory.allow(may, e.requests))
+	}
 }
 
 // turns returns the requests, up to n, whose turn it is. The list is worked out
 // once for all that is asked at one time, see fresh.
-func (e *end) turns(n int, may func(*Entry) bool) []*request {
+func (e *end) turns(n int) []*request {
 	if n > e.known || !e.fresh {
 		e.known, e.fresh = n, true
-		e.inTurn = append(e.inTurn[:0], e.order(n, may)...)
+		e.inTurn = append(e.inTurn[:0], e.order(n)...)
 	}
 	return e.inTurn[:min(n, len(e.inTurn))]
 }
 
-func (e *end) order(n int, may func(*Entry) bool) []*request {
+func (e *end) order(n int) []*request {
 	if q := e.atomic; q != nil {
-		if q.index < 0 || may != nil && !may(&q.Entry) {
+		if q.index < 0 || q.barred {
 			return nil
 		}
 		return append(e.ready.sorted[:0], q)
 	}
-	list := e.ready.first(n, may)
-	if q := e.requests[e.steered]; e.steered != 0 && q != nil && q.index >= 0 && e.l.loop.Now() < e.steeredTo && (may == nil || may(&q.Entry)) {
+	list := e.ready.first(n)
+	if q := e.requests[e.steered]; e.steered != 0 && q != nil && q.index >= 0 && !q.barred && e.l.loop.Now() < e.steeredTo {
 		if i := slices.Index(list, q); i >= 0 {
 			list = slices.Delete(list, i, i+1)
 		}
@@ -201,7 +214,7 @@ func (e *end) idleLane() *lane {
 }
 
 // offer returns the service of a group with what its lanes tell the station.
-func (e *end) offer(g group, may func(*Entry) bool) *service {
+func (e *end) offer(g group) *service {
 	s := e.serviceOf(g)
 	if s == nil { // not in turn, but about to be asked
 		e.services = append(e.services, service{group: g})
@@ -217,12 +230,24 @@ func (e *end) offer(g group, may func(*Entry) bool) *service {
 		s.candidates = append(s.candidates, g.q.candidate())
 		n = maxOthers
 	}
-	for _, q := range e.turns(n, may) {
+	list := e.turns(n)
+	for _, q := range list {
 		switch {
 		case q == g.q:
 		case g.keep && q.group() == g:
 			s.candidates = append(s.candidates, q.candidate())
 		case len(s.others) < maxOthers:
+			s.others = append(s.others, q.ID)
+		}
+	}
+	if len(list) == n || len(list) == len(e.ready.list) {
+		return s
+	}
+	// An atomic one stands in the way of the others. When each end has begun one they
+	// meet at one of these.
+	for _, q := range e.ready.first(maxOthers + 1) {
+		known := func(c Candidate) bool { return c.ID == q.ID }
+		if len(s.others) < maxOthers && !slices.Contains(s.others, q.ID) && !slices.ContainsFunc(s.candidates, known) {
 			s.others = append(s.others, q.ID)
 		}
 	}

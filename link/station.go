@@ -353,8 +353,8 @@ func (s *Station) onGen(side int, m *Gen) {
 	s.matchOpen()
 }
 
-// review undoes the matches whose request is no longer wanted, and arranges for
-// the next success of the others.
+// review undoes the matches whose request is no longer wanted, gives those for kept
+// pairs to the request whose turn it is now, and arranges for their next success.
 func (s *Station) review() {
 	for _, w := range s.sides[0].lanes {
 		if w == nil || w.match == nil {
@@ -365,10 +365,27 @@ func (s *Station) review() {
 			s.unmatch(m)
 			continue
 		}
-		if m.batch == nil && !m.due {
+		if m.batch != nil {
+			m.extend()
+			m.batch.schedule()
+			continue
+		}
+		s.choose(m)
+		if !m.due {
 			s.schedule(m)
 		}
 	}
+}
+
+// choose makes the first choice of both ends the request of a match for kept
+// pairs, whose attempts are the same for all that it can serve.
+func (s *Station) choose(m *match) {
+	m.count.used = s.stamp
+	m.count.pending--
+	if id, c := s.common(m.w[0], m.w[1]); c != nil {
+		m.id, m.count = id, c
+	}
+	m.count.pending++
 }
 
 // limit returns how many pairs both ends take of a request.
@@ -521,7 +538,7 @@ func (m *match) attempt(from uint64) {
 // looks no further than the windows reach.
 func (m *match) draw(from uint64) {
 	s := m.s
-	end := min(m.w[0].end, m.w[1].end)
+	end := m.end()
 	q := 1 - s.cfg.AttemptLoss
 	for m.unsure = false; ; from = m.cycle + 1 {
 		var ok bool
@@ -542,7 +559,7 @@ func (m *match) draw(from uint64) {
 
 // extend goes on to draw when the windows reach further.
 func (m *match) extend() {
-	if m.unsure && m.cycle < min(m.w[0].end, m.w[1].end) {
+	if m.unsure && m.cycle < m.end() {
 		m.draw(m.cycle + 1)
 		m.s.her.Until(m.lanes(), m.cycle)
 	}
@@ -567,6 +584,9 @@ func (s *Station) changed(first uint64) {
 	}
 }
 
+// end returns the first cycle that is in no window of both ends so far.
+func (m *match) end() uint64 { return min(m.w[0].end, m.w[1].end) }
+
 func (m *match) lanes() [2]uint32 { return [2]uint32{m.w[0].lane, m.w[1].lane} }
 
 // current returns the first cycle whose photons have not passed the station.
@@ -582,7 +602,7 @@ func (s *Station) heraldAt(cycle uint64) qnet.Time {
 func (s *Station) schedule(m *match) {
 	m.timer.Stop()
 	m.extend()
-	if m.due = m.cycle < min(m.w[0].end, m.w[1].end); m.due {
+	if m.due = m.cycle < m.end(); m.due {
 		m.timer = s.loop.At(s.heraldAt(m.cycle), m.fire)
 	}
 }
