@@ -68,6 +68,7 @@ type lane struct {
 	refresh  time.Duration
 	version  uint64 // of the offer that was announced
 	offered  []Candidate
+	width    int // requests that are offered at most
 	tries    int // closing: GENs sent
 	timer    event.Timer
 	bulk     bulk
@@ -147,7 +148,7 @@ func (l *lane) armed(r physical.Result) {
 	if l.pattern.Every != 0 {
 		e.l.dev.Do(physical.Op{Kind: physical.OpRefresh, A: l.storage, Link: e.cfg.ID, Pattern: &l.pattern}, nil)
 	}
-	l.refresh = e.firstRefresh(l.group)
+	l.refresh, l.width = e.firstRefresh(l.group), fewCandidates
 	l.offered = l.offered[:0]
 	l.version = e.version - 1
 	e.serve()
@@ -250,23 +251,23 @@ func (l *lane) closed() {
 
 // announce sends a GEN that covers the time to the next refresh three times. Each
 // reaches further than the one before, which tells the station which is newer.
-func (l *lane) announce(s *service) {
+func (l *lane) announce(candidates []Candidate, others []RequestID) {
 	e := l.e
-	if len(s.candidates) == 0 {
+	if len(candidates) == 0 {
 		l.close()
 		return
 	}
 	g := &e.gen
 	*g = Gen{Link: e.cfg.ID, Lane: l.index, Window: l.window, First: l.first, Pattern: l.pattern, Point: uint32(l.group.point),
-		Candidates: append(g.Candidates[:0], s.candidates...), Others: append(g.Others[:0], s.others...)}
+		Candidates: append(g.Candidates[:0], candidates...), Others: append(g.Others[:0], others...)}
 	if q := l.group.q; q != nil {
 		g.Bulk = true
 		g.Dead = e.deadCycles(q)
 	}
-	if q := e.requests[s.candidates[0].ID]; q != nil && q.Atomic {
+	if q := e.requests[candidates[0].ID]; q != nil && q.Atomic {
 		e.atomic = q
 	}
-	l.offered = append(l.offered[:0], s.candidates...)
+	l.offered = append(l.offered[:0], candidates...)
 	now := e.l.dev.Now()
 	l.end = max(l.end+1, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
 	if _, next := e.sched.Slot(e.cfg.Cycles.From(now)); next > l.first {
@@ -302,7 +303,8 @@ func (l *lane) timeout() {
 	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.pairTime(l.group)))
 	e.services, e.fresh = e.services[:0], false
 	e.slot()
-	l.announce(e.offer(l.group))
+	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
+	l.announce(e.offer(l.group, l.width))
 }
 
 func (e *end) onReply(m *Reply) {

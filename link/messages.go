@@ -12,6 +12,7 @@ const (
 	maxFrame      = 512     // pairs that one BulkReply carries
 	maxLanes      = 1 << 12 // lanes of a link
 	maxText       = 255     // bytes of an explanation
+	fewCandidates = 8       // those of the first Gen of a window
 	maxOthers     = 8       // requests that one Gen names beside
 	maxPoints     = 1 << 10 // operating points of a link
 	maxOutcomes   = 64      // test rounds that one Outcomes tells

@@ -27,7 +27,7 @@ func (q *request) group() group {
 type service struct {
 	group
 	lanes, used int
-	offered     bool // candidates and others are worked out
+	width       int // of what is worked out of candidates and others
 	candidates  []Candidate
 	others      []RequestID
 }
@@ -84,10 +84,10 @@ func (e *end) assign() {
 	}
 	for i := range e.lanes {
 		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
-			if s := e.offer(l.group); slices.Equal(s.candidates, l.offered) {
+			if candidates, others := e.offer(l.group, l.width); slices.Equal(candidates, l.offered) {
 				l.version = e.version
 			} else {
-				l.announce(s)
+				l.announce(candidates, others)
 			}
 		}
 	}
@@ -213,24 +213,23 @@ func (e *end) idleLane() *lane {
 	return nil
 }
 
-// offer returns the service of a group with what its lanes tell the station.
-func (e *end) offer(g group) *service {
+// offer returns what a lane of a group tells the station: requests that it serves,
+// at most so many, and others.
+func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 	s := e.serviceOf(g)
 	if s == nil { // not in turn, but about to be asked
 		e.services = append(e.services, service{group: g})
 		s = &e.services[len(e.services)-1]
 	}
-	if s.offered {
-		return s
+	if s.width >= width {
+		return s.candidates[:min(width, len(s.candidates))], s.others
 	}
-	s.offered = true
+	s.width = width
 	s.candidates, s.others = s.candidates[:0], s.others[:0]
-	n := maxCandidates
 	if g.q != nil {
 		s.candidates = append(s.candidates, g.q.candidate())
-		n = maxOthers
 	}
-	list := e.turns(n)
+	list := e.turns(width)
 	for _, q := range list {
 		switch {
 		case q == g.q:
@@ -240,8 +239,8 @@ func (e *end) offer(g group) *service {
 			s.others = append(s.others, q.ID)
 		}
 	}
-	if len(list) == n || len(list) == len(e.ready.list) {
-		return s
+	if len(list) == width || len(list) == len(e.ready.list) {
+		return s.candidates, s.others
 	}
 	// An atomic one stands in the way of the others. When each end has begun one they
 	// meet at one of these.
@@ -251,7 +250,7 @@ func (e *end) offer(g group) *service {
 			s.others = append(s.others, q.ID)
 		}
 	}
-	return s
+	return s.candidates, s.others
 }
 
 // candidate returns what the station is told of a request.
