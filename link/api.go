@@ -55,8 +55,8 @@ type Request struct {
 	MinFidelity float64
 	// Deadline ends the request at both ends; qnet.Never for none.
 	Deadline qnet.Time
-	// Priority is the class of the request, from 0 to MaxPriority; what the
-	// scheduler makes of it is its own, a larger one is never served later.
+	// Priority is the class of the request, from 0 to MaxPriority. What it means is
+	// the scheduler's to say: Fair serves a larger one first.
 	Priority uint8
 	// Atomic says that once begun the request is served to its end without others
 	// in between.
@@ -110,13 +110,17 @@ type Pair struct {
 	GoodAt   qnet.Time
 }
 
-// Measured is one measured pair of a Measure request.
+// Measured is one measured pair of a Measure request, or the half of a Prepare
+// request that its creator measured (OK).
 type Measured struct {
 	Seq     uint64 // as in Pair
 	Label   qnet.BellLabel
 	Basis   uint8 // number of the basis in this end's source
 	Bit     uint8
 	Created qnet.Time
+	// Goodness is the estimated fidelity that outcomes of such pairs show (see package
+	// estimate). Bits do not decay: it holds for good.
+	Goodness float64
 }
 
 // Handler is the layer above.

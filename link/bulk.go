@@ -142,7 +142,7 @@ func (l *lane) join() {
 		if e.cfg.Compat.ReferenceRetries { // else no measured pair is ever void
 			e.remember(h.seq, q.ID)
 		}
-		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle)})
+		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out
 	if e.outcomes.Items = items; len(items) > 0 {

@@ -27,7 +27,7 @@ type end struct {
 	backlog   []*request // own requests whose ADD is not sent yet
 	ready     ready
 	listens   map[uint64]bool // purposes that the peer may ask for; nil: the handler decides
-	over      []RequestID
+	over      []past
 	nOver     int
 
 	lanes     []lane
@@ -65,6 +65,12 @@ type end struct {
 	frames   Frames
 }
 
+// past is a request of the peer that is over, or was refused for a reason.
+type past struct {
+	id   RequestID
+	code qnet.Code
+}
+
 // taken remembers which request a pair was handed up for.
 type taken struct {
 	seq uint64
@@ -83,7 +89,10 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 		e.sched = new(Fair)
 	}
 	e.ready.sched = e.sched
-	e.estimator = newEstimator(&e.cfg, l.dev.Spec())
+	var err error
+	if e.estimator, err = newEstimator(&e.cfg, l.dev.Spec()); err != nil { // a configuration that no scenario makes
+		e.trace("heralding only").Err(err).End()
+	}
 	e.barring.slot = math.MaxUint64 // none yet
 	for i := range e.limits {
 		e.limits[i] = newLimiter(cfg.Lanes, cfg.Cycles.Period)

@@ -49,7 +49,7 @@ const fadeEvery = time.Minute
 
 // newEstimator returns the estimator of an end: that of heralding alone if it is
 // asked for, or if nothing more is known of the pairs.
-func newEstimator(cfg *EndConfig, own *physical.Spec) (x estimator) {
+func newEstimator(cfg *EndConfig, own *physical.Spec) (x estimator, err error) {
 	points := make([]estimate.Point, len(cfg.Points))
 	known := !cfg.Compat.HeraldingOnly
 	for i, p := range cfg.Points {
@@ -62,16 +62,16 @@ func newEstimator(cfg *EndConfig, own *physical.Spec) (x estimator) {
 		if cfg.PeerSpec != nil {
 			specs[1-cfg.Side] = cfg.PeerSpec
 		}
-		var err error
 		x.honest, err = estimate.New(estimate.Config{Link: cfg.ID, Name: cfg.Name, Points: points, Specs: specs, Half: cfg.Delay,
 			Period: cfg.Cycles.Period, Pipelined: cfg.Pipelined, Immediate: cfg.Immediate})
 		if err == nil {
 			x.Interface = x.honest
-			return x
+			return x, nil
 		}
+		x.honest = nil
 	}
 	x.Interface = &estimate.HeraldingOnly{Name: cfg.Name, Points: points, Period: cfg.Cycles.Period}
-	return x
+	return x, err
 }
 
 // forget drops the answers.

@@ -119,10 +119,15 @@ func (l *Layer) SetLimit(link physical.LinkID, id RequestID, limit uint64) {
 	}
 }
 
-// SetBases sets this end's bases for a Measure request of the peer.
+// SetBases sets this end's bases for a Measure request of the peer. Bases that
+// can not be drawn from end the request with qnet.ErrInvalid.
 func (l *Layer) SetBases(link physical.LinkID, id RequestID, b physical.BasisSource) {
 	if e := l.end(link); e != nil {
 		if r := e.requests[id]; r != nil && r.typ == Measure {
+			if _, err := b.Choice(); err != nil {
+				e.abort(r, qnet.Errorf(qnet.ErrInvalid, "link %s: %v", e.cfg.Name, err))
+				return
+			}
 			r.bases = b
 		}
 	}

@@ -82,7 +82,7 @@ func (m *Add) Fields(c *wire.Codec) {
 	c.Uvarint("deadline", &m.Deadline, "attempt cycle at which both ends give up; 0 for none")
 	c.Uvarint("schedule", &m.Schedule, "attempt cycle from which both ends serve it")
 	wire.Uint(c, "point", &m.Point, maxPoints, "operating point of the heralding")
-	wire.Uint(c, "priority", &m.Priority, MaxPriority+1, "larger is never served later")
+	wire.Uint(c, "priority", &m.Priority, MaxPriority+1, "class of the request, which the scheduler knows how to serve")
 	c.Bool("atomic", &m.Atomic, "served to its end without others in between")
 	c.Bool("consecutive", &m.Consecutive, "all pairs are to be alive together")
 	c.Bool("store", &m.Store, "halves are moved into storage qubits")

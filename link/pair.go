@@ -140,7 +140,7 @@ func (l *lane) measure(q *request, p Pair) {
 			e.expire(p.Seq, q.ID)
 			return
 		}
-		e.measured = append(e.measured[:0], Measured{Seq: p.Seq, Label: p.Label, Basis: basis, Bit: r.Bit, Created: p.Created})
+		e.measured = append(e.measured[:0], Measured{Seq: p.Seq, Label: p.Label, Basis: basis, Bit: r.Bit, Created: p.Created, Goodness: q.goodness})
 		e.l.handler.Measured(e.cfg.ID, q.ID, e.measured)
 		e.complete(q)
 	})

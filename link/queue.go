@@ -104,8 +104,10 @@ func (e *end) check(r *Request) error {
 	case r.Deadline <= e.l.loop.Now():
 		return qnet.Errorf(qnet.ErrTimeout, "link %s: the deadline has passed already", e.cfg.Name)
 	}
-	if _, err := r.PeerBases.Choice(); err != nil {
-		return bad("%v", err)
+	for _, b := range [...]physical.BasisSource{r.Bases, r.PeerBases} {
+		if _, err := b.Choice(); err != nil {
+			return bad("%v", err)
+		}
 	}
 	if r.Deadline != qnet.Never && r.Deadline.Sub(e.l.loop.Now()) < 4*e.cfg.Delay {
 		return qnet.Errorf(qnet.ErrUnsupported, "link %s: the deadline is sooner than an answer of %s, which takes %v", e.cfg.Name, e.cfg.PeerName, 4*e.cfg.Delay)
@@ -266,7 +268,8 @@ func (e *end) onAdd(m *Add) {
 		e.send(e.cfg.Peer, &ack)
 		return
 	}
-	if slices.Contains(e.over, m.ID) {
+	if i := slices.IndexFunc(e.over, func(p past) bool { return p.id == m.ID }); i >= 0 {
+		ack.Code = e.over[i].code
 		e.send(e.cfg.Peer, &ack) // a late copy
 		return
 	}
@@ -287,6 +290,7 @@ func (e *end) onAdd(m *Add) {
 			ack.Best = e.reach(q)
 		}
 		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
+		e.isOver(m.ID, ack.Code)
 		e.send(e.cfg.Peer, &ack)
 		return
 	}
@@ -472,7 +476,7 @@ func (e *end) onEnd(m *End) {
 	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
 	q := e.requests[m.ID]
 	if q == nil {
-		e.isOver(m.ID) // its ADD may be on the way
+		e.isOver(m.ID, qnet.OK) // its ADD may be on the way
 		return
 	}
 	ending := q.state == reqEnding
@@ -525,7 +529,7 @@ func (e *end) drop(q *request) {
 		if q.state == reqWaiting {
 			e.backlog = slices.DeleteFunc(e.backlog, func(o *request) bool { return o == q })
 		}
-		e.isOver(q.ID)
+		e.isOver(q.ID, qnet.OK)
 		e.trace("drop").Uint("request", uint64(q.ID)).Uint("got", q.got).End()
 	}
 	if q.state != reqEnding {
@@ -535,16 +539,15 @@ func (e *end) drop(q *request) {
 	e.serve()
 }
 
-// isOver remembers that a request of the peer is over, lest a late copy of its
-// ADD bring it back.
-func (e *end) isOver(id RequestID) {
-	if int(id&1) == e.cfg.Side {
-		return
+// isOver remembers that a request of the peer is over, or was refused, lest a late
+// copy of its ADD bring it back.
+func (e *end) isOver(id RequestID, code qnet.Code) {
+	switch {
+	case int(id&1) == e.cfg.Side:
+	case len(e.over) < maxOver:
+		e.over = append(e.over, past{id, code})
+	default:
+		e.over[e.nOver%maxOver] = past{id, code}
+		e.nOver++
 	}
-	if len(e.over) < maxOver {
-		e.over = append(e.over, id)
-		return
-	}
-	e.over[e.nOver%maxOver] = id
-	e.nOver++
 }
