@@ -116,7 +116,8 @@ func (b *batch) draw() {
 		b.frameAt = now // there is more
 	}
 	done := left == 0
-	for _, m := range slices.Clone(b.matches) {
+	s.several = append(s.several[:0], b.matches...) // some may end
+	for _, m := range s.several {
 		if len(m.column.cycles) > 0 {
 			m.announce(done)
 		}
@@ -150,25 +151,19 @@ func (m *match) announce(last bool) (missed uint64) {
 	s := b.s
 	cycles := m.column.cycles
 	m.column.cycles, m.column.size = cycles[:0], 0
-	var labels [maxFrame]qnet.BellLabel
+	labels := &s.labels
 	n := s.her.HeraldBulk(m.lanes(), m.w[0].point, cycles, labels[:len(cycles)])
 	missed = uint64(len(cycles) - n)
 	b.count.pairs += uint64(n)
 	last = last || missed > 0
-	steps := make([]uint64, n)
-	packed := make([]byte, (n+3)/4)
-	before := m.column.first
-	for i, c := range cycles[:n] {
-		steps[i] = c - before
-		before = c
-		packed[i/4] |= byte(labels[i]) << (2 * (i % 4))
-	}
 	seq := s.nextSeq
 	s.nextSeq += uint64(n)
 	s.trace("bulk").Uint("request", uint64(m.id)).Uint("seq", seq).Uint("pairs", uint64(n)).Bool("done", last).End()
 	for _, w := range m.w {
-		s.push(w, &BulkReply{Link: s.cfg.Link, Lane: w.lane, Window: w.number, ID: m.id,
-			Seq: seq, Cycle: m.column.first, Steps: steps, Labels: packed, Done: last})
+		f := s.frame(w, m.id)
+		f.Seq, f.Cycle, f.Done = seq, m.column.first, last
+		f.columns(cycles[:n], labels[:n])
+		s.push(w, f)
 	}
 	if last {
 		s.her.End(m.lanes(), s.current())

@@ -84,10 +84,11 @@ func (e *end) onBulkReply(m *BulkReply) {
 		return
 	}
 	l := &e.lanes[m.Lane]
-	ack := BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
+	ack := &e.bulkAck
+	*ack = BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
 	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.q == nil || m.ID != l.bulk.q.ID && m.ID != 0 {
 		ack.Next = m.after() // of a window that is over
-		e.send(e.cfg.Station, &ack)
+		e.send(e.cfg.Station, ack)
 		return
 	}
 	b := &l.bulk
@@ -106,7 +107,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 		b.done = m.Done
 	}
 	ack.Next = b.next
-	e.send(e.cfg.Station, &ack)
+	e.send(e.cfg.Station, ack)
 	if b.q != nil {
 		l.join()
 	}

@@ -29,6 +29,7 @@ type end struct {
 	listens   map[uint64]bool // purposes that the peer may ask for; nil: the handler decides
 	over      []past
 	nOver     int
+	latest    RequestID // highest of those that were ever over
 
 	lanes     []lane
 	services  []service  // scratch of serve
@@ -52,15 +53,18 @@ type end struct {
 	recent   []taken
 	nRecent  int
 
-	rounds   map[uint64]*testRound // by number of the pair
-	learnt   uint64
-	tested   uint64
-	outcomes Outcomes // scratch
+	rounds map[uint64]*testRound // by number of the pair
+	learnt uint64
+	tested uint64
 
 	wasDown  bool
 	pairs    uint64
 	expired  uint64
-	gen      Gen // scratch
+	gen      Gen // scratch, as the messages that follow
+	add      Add
+	addAck   AddAck
+	bulkAck  BulkAck
+	outcomes Outcomes
 	measured []Measured
 	frames   Frames
 }
@@ -89,6 +93,7 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 		e.sched = new(Fair)
 	}
 	e.ready.sched = e.sched
+	e.memory.onTimer = e.tellMemory
 	var err error
 	if e.estimator, err = newEstimator(&e.cfg, l.dev.Spec()); err != nil { // a configuration that no scenario makes
 		e.trace("heralding only").Err(err).End()
@@ -157,7 +162,7 @@ func (e *end) peerDown(error) {
 		}
 	}
 	if !peer {
-		e.over, e.nOver = e.over[:0], 0 // a peer that comes back may count anew
+		e.over, e.nOver, e.latest = e.over[:0], 0, 0 // a peer that comes back may count anew
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided = nil

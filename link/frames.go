@@ -1,6 +1,7 @@
 package link
 
 import (
+	"slices"
 	"time"
 
 	"qstack/qnet/event"
@@ -8,24 +9,41 @@ import (
 
 // frames are the bulk frames that one end has not acknowledged yet.
 type frames struct {
-	list  []*BulkReply
-	next  uint64 // pairs sent
-	timer event.Timer
-	tries int
+	list    []*BulkReply
+	next    uint64 // pairs sent
+	timer   event.Timer
+	onTimer func() // repeats them; made once
+	tries   int
 }
 
 func (f *frames) unacked() int { return len(f.list) }
 
-func (f *frames) reset() {
-	f.timer.Stop()
-	f.list, f.tries = nil, 0
+// frame returns a frame for an end's window, in memory that was used before.
+func (s *Station) frame(w *window, id RequestID) (f *BulkReply) {
+	if n := len(s.spare); n > 0 {
+		f, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		f = new(BulkReply)
+	}
+	*f = BulkReply{Link: s.cfg.Link, Lane: w.lane, Window: w.number, ID: id, Steps: f.Steps[:0], Labels: f.Labels[:0]}
+	return f
+}
+
+// recycle drops the first n frames of a window.
+func (s *Station) recycle(w *window, n int) {
+	if room := maxUnacked - len(s.spare); room > 0 {
+		s.spare = append(s.spare, w.frames.list[:min(n, room)]...)
+	}
+	w.frames.list = slices.Delete(w.frames.list, 0, n)
 }
 
 // finish tells one end that its bulk window brings no more. id is 0 when it was
 // never matched.
 func (s *Station) finish(w *window, id RequestID) {
 	w.done = true
-	s.push(w, &BulkReply{Link: s.cfg.Link, Lane: w.lane, Window: w.number, ID: id, Seq: s.nextSeq, Done: true})
+	f := s.frame(w, id)
+	f.Seq, f.Done = s.nextSeq, true
+	s.push(w, f)
 }
 
 func (s *Station) push(w *window, f *BulkReply) {
@@ -42,7 +60,7 @@ func (s *Station) push(w *window, f *BulkReply) {
 func (s *Station) armRepeat(w *window) {
 	w.frames.timer.Stop()
 	d := (20*time.Millisecond + 4*s.cfg.Delay) << min(w.frames.tries, 6)
-	w.frames.timer = s.loop.After(d, func() { s.repeat(w) })
+	w.frames.timer = s.loop.After(d, w.frames.onTimer)
 }
 
 // repeat sends what was not acknowledged again, all in order.
@@ -75,10 +93,10 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 		return
 	}
 	full := len(w.frames.list) >= s.unacked
-	w.frames.list = w.frames.list[n:]
+	s.recycle(w, n)
 	w.frames.tries = 0
 	if len(w.frames.list) == 0 {
-		w.frames.reset()
+		w.frames.timer.Stop()
 	} else {
 		s.armRepeat(w)
 	}

@@ -23,10 +23,11 @@ func (s shortage) any() bool { return s.lanes || s.storage }
 
 // memory is the state of flow control at one end.
 type memory struct {
-	told   shortage // what the peer was told last
-	timer  event.Timer
-	ticks  bool // the timer is set
-	number uint64
+	told    shortage // what the peer was told last
+	timer   event.Timer
+	onTimer func() // end.tellMemory as a method value, made once
+	ticks   bool   // the timer is set
+	number  uint64
 
 	peer   shortage // what it said
 	heard  uint64   // number of that
@@ -55,10 +56,10 @@ func (e *end) advertise() {
 	case e.wasDown:
 		m.timer.Stop()
 		m.expiry.Stop()
-		*m = memory{number: m.number}
+		*m = memory{number: m.number, onTimer: m.onTimer}
 	case s.any() && !m.ticks && e.ready.len() > 0:
 		m.ticks = true
-		m.timer = e.l.loop.After(max(shortAfter, 8*e.cfg.Delay), e.tellMemory)
+		m.timer = e.l.loop.After(max(shortAfter, 8*e.cfg.Delay), m.onTimer)
 	case !s.any() && m.told.any():
 		e.tell(s)
 	case !s.any() && m.ticks:
@@ -72,7 +73,7 @@ func (e *end) tellMemory() {
 	if s := e.short(); s.any() && !e.wasDown && e.ready.len() > 0 {
 		e.tell(s)
 		e.memory.ticks = true
-		e.memory.timer = e.l.loop.After(e.retryAfter(0), e.tellMemory)
+		e.memory.timer = e.l.loop.After(e.retryAfter(0), e.memory.onTimer)
 	}
 }
 

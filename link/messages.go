@@ -403,6 +403,20 @@ func (m *BulkReply) Fields(c *wire.Codec) {
 	}
 }
 
+// columns fills in the pairs of the given cycles, the first step of which counts
+// from m.Cycle.
+func (m *BulkReply) columns(cycles []uint64, labels []qnet.BellLabel) {
+	before := m.Cycle
+	for i, c := range cycles {
+		m.Steps = append(m.Steps, c-before)
+		before = c
+		if i%4 == 0 {
+			m.Labels = append(m.Labels, 0)
+		}
+		m.Labels[i/4] |= byte(labels[i]) << (2 * (i % 4))
+	}
+}
+
 // after returns the number of the first item after those of the frame.
 func (m *BulkReply) after() uint64 {
 	n := m.Index + uint64(len(m.Steps))

@@ -105,7 +105,7 @@ func (e *end) check(r *Request) error {
 		return qnet.Errorf(qnet.ErrTimeout, "link %s: the deadline has passed already", e.cfg.Name)
 	}
 	for _, b := range [...]physical.BasisSource{r.Bases, r.PeerBases} {
-		if _, err := b.Choice(); err != nil {
+		if err := b.Validate(); err != nil {
 			return bad("%v", err)
 		}
 	}
@@ -217,9 +217,10 @@ func (e *end) sendAdd(q *request) {
 		e.abort(q, qnet.Errorf(qnet.ErrNoAnswer, "link %s: %s did not answer a request", e.cfg.Name, e.cfg.PeerName))
 		return
 	}
-	m := &Add{Link: e.cfg.ID, ID: q.ID, Kind: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
+	m := &e.add
+	*m = Add{Link: e.cfg.ID, ID: q.ID, Kind: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
 		MinFidelity: q.minF, Deadline: q.Deadline, Schedule: q.schedule, Point: uint32(q.point), Priority: q.Priority,
-		Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Place: q.Place, Turn: q.startTurn}
+		Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Place: q.Place, Turn: q.startTurn, Bases: m.Bases[:0]}
 	if q.testing > 0 {
 		m.Testing, m.Salt = q.testing, q.salt[:]
 	}
@@ -235,20 +236,24 @@ func (e *end) sendAdd(q *request) {
 	if e.cfg.Compat.ReferenceRetries {
 		after = max(12*e.cfg.Delay, time.Duration(e.cfg.Cycles.Period))
 	}
-	q.retry = e.l.loop.After(after, func() { e.sendAdd(q) })
+	e.retryIn(q, after)
 	q.tries++
 }
 
 // proposed returns the bases that an ADD proposes.
 func (m *Add) proposed() (src physical.BasisSource) {
-	weighted := false
-	for _, b := range m.Bases {
-		src.Bases = append(src.Bases, b.Basis)
-		src.Weights = append(src.Weights, b.Weight)
-		weighted = weighted || b.Weight != 0
+	if len(m.Bases) == 0 {
+		return src
 	}
-	if !weighted {
-		src.Weights = nil
+	src.Bases = make([]qnet.Basis, len(m.Bases))
+	for i, b := range m.Bases {
+		src.Bases[i] = b.Basis
+		if b.Weight != 0 && src.Weights == nil {
+			src.Weights = make([]float64, len(m.Bases))
+		}
+		if src.Weights != nil {
+			src.Weights[i] = b.Weight
+		}
 	}
 	return src
 }
@@ -258,19 +263,20 @@ func (e *end) onAdd(m *Add) {
 		e.frames.Unexpected++ // our own identities and places are not the peer's to give
 		return
 	}
-	ack := AddAck{Link: e.cfg.ID, ID: m.ID}
+	ack := &e.addAck
+	*ack = AddAck{Link: e.cfg.ID, ID: m.ID}
 	if q := e.requests[m.ID]; q != nil {
 		if q.state == reqEnding {
 			ack.Code = qnet.ErrCancelled
 		} else if e.cfg.Side == 0 {
 			ack.Place, ack.Turn = q.Place, q.startTurn
 		}
-		e.send(e.cfg.Peer, &ack)
+		e.send(e.cfg.Peer, ack)
 		return
 	}
-	if i := slices.IndexFunc(e.over, func(p past) bool { return p.id == m.ID }); i >= 0 {
+	if i := e.past(m.ID); i >= 0 {
 		ack.Code = e.over[i].code
-		e.send(e.cfg.Peer, &ack) // a late copy
+		e.send(e.cfg.Peer, ack) // a late copy
 		return
 	}
 	q := &request{
@@ -291,7 +297,7 @@ func (e *end) onAdd(m *Add) {
 		}
 		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
 		e.isOver(m.ID, ack.Code)
-		e.send(e.cfg.Peer, &ack)
+		e.send(e.cfg.Peer, ack)
 		return
 	}
 	e.weigh(q)
@@ -300,7 +306,7 @@ func (e *end) onAdd(m *Add) {
 		ack.Place, ack.Turn = q.Place, q.startTurn
 	}
 	e.hold(q)
-	e.send(e.cfg.Peer, &ack)
+	e.send(e.cfg.Peer, ack)
 	e.await(q)
 }
 
@@ -319,7 +325,7 @@ func (e *end) consider(q *request) error {
 	if q.typ == Measure && q.Pairs == 0 || (q.store || q.consecutive) && q.typ != Keep || q.consecutive && q.Pairs == 0 {
 		return qnet.ErrInvalid
 	}
-	if _, err := q.bases.Choice(); err != nil {
+	if err := q.bases.Validate(); err != nil {
 		return err
 	}
 	if err := e.capacity(q.store, q.consecutive, q.Pairs); err != nil {
@@ -368,7 +374,7 @@ func (e *end) await(q *request) {
 	q.state = reqAgreed
 	// No end schedules far ahead.
 	if at := e.instant(q.schedule); at > e.l.loop.Now() && at.Sub(e.l.loop.Now()) <= maxAhead {
-		q.retry = e.l.loop.At(at, func() { e.activate(q) })
+		e.retryIn(q, at.Sub(e.l.loop.Now()))
 		return
 	}
 	e.activate(q)
@@ -406,11 +412,30 @@ func (e *end) pace(q *request) {
 	e.version++
 	next := max(time.Millisecond, time.Duration((math.Floor(due)+1-due)/q.rate*1e9))
 	q.retry.Stop()
-	q.retry = e.l.loop.After(next, func() {
+	e.retryIn(q, next)
+}
+
+// retryIn sets the timer of what comes next of a request in its state.
+func (e *end) retryIn(q *request, d time.Duration) {
+	if q.onRetry == nil {
+		q.onRetry = func() { e.due(q) }
+	}
+	q.retry = e.l.loop.After(d, q.onRetry)
+}
+
+func (e *end) due(q *request) {
+	switch q.state {
+	case reqAdding:
+		e.sendAdd(q)
+	case reqAgreed:
+		e.activate(q)
+	case reqActive:
 		e.pace(q)
 		e.review(q)
 		e.serve()
-	})
+	case reqEnding:
+		e.sendEnd(q)
+	}
 }
 
 func (e *end) setLimit(id RequestID, limit uint64) {
@@ -468,7 +493,7 @@ func (e *end) refuseKeep(err error) {
 
 func (e *end) sendEnd(q *request) {
 	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Code: q.endCode, Text: q.endText})
-	q.retry = e.l.loop.After(e.retryAfter(q.tries), func() { e.sendEnd(q) })
+	e.retryIn(q, e.retryAfter(q.tries))
 	q.tries++
 }
 
@@ -539,14 +564,25 @@ func (e *end) drop(q *request) {
 	e.serve()
 }
 
+// past returns where a request of the peer is among those that are over, -1 if it
+// is not.
+func (e *end) past(id RequestID) int {
+	if id > e.latest {
+		return -1
+	}
+	return slices.IndexFunc(e.over, func(p past) bool { return p.id == id })
+}
+
 // isOver remembers that a request of the peer is over, or was refused, lest a late
 // copy of its ADD bring it back.
 func (e *end) isOver(id RequestID, code qnet.Code) {
-	switch {
-	case int(id&1) == e.cfg.Side:
-	case len(e.over) < maxOver:
+	if int(id&1) == e.cfg.Side {
+		return
+	}
+	e.latest = max(e.latest, id)
+	if len(e.over) < maxOver {
 		e.over = append(e.over, past{id, code})
-	default:
+	} else {
 		e.over[e.nOver%maxOver] = past{id, code}
 		e.nOver++
 	}

@@ -64,8 +64,9 @@ type request struct {
 	endCode     qnet.Code
 	endText     string
 	tries       int
-	retry       event.Timer // of ADD and END; then of the schedule cycle and the pace
+	retry       event.Timer // of ADD and END, the schedule cycle and the pace
 	expiry      event.Timer
+	onRetry     func() // end.due of this request, made once
 }
 
 // ceiling returns the number of pairs that this end takes in all.

@@ -170,8 +170,7 @@ func (e *end) share(list []*request, total int) {
 		}
 		s := e.serviceOf(q.group())
 		if s == nil {
-			e.services = append(e.services, service{group: q.group()})
-			s = &e.services[len(e.services)-1]
+			s = e.newService(q.group())
 		}
 		s.lanes++
 		left--
@@ -204,6 +203,18 @@ func (e *end) serviceOf(g group) *service {
 	return nil
 }
 
+// newService adds a group to the services, in memory that was used before.
+func (e *end) newService(g group) *service {
+	n := len(e.services)
+	if n == cap(e.services) {
+		e.services = append(e.services, service{})
+	}
+	e.services = e.services[:n+1]
+	s := &e.services[n]
+	*s = service{group: g, candidates: s.candidates[:0], others: s.others[:0]}
+	return s
+}
+
 func (e *end) idleLane() *lane {
 	for i := range e.lanes {
 		if e.lanes[i].state == laneIdle {
@@ -218,8 +229,7 @@ func (e *end) idleLane() *lane {
 func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 	s := e.serviceOf(g)
 	if s == nil { // not in turn, but about to be asked
-		e.services = append(e.services, service{group: g})
-		s = &e.services[len(e.services)-1]
+		s = e.newService(g)
 	}
 	if s.width >= width {
 		return s.candidates[:min(width, len(s.candidates))], s.others

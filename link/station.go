@@ -108,6 +108,10 @@ type Station struct {
 	stamp   uint64 // of the latest use of a count
 	unacked int    // bulk frames that one end may leave without acknowledgement
 	gen     Gen    // scratch
+	ack     BulkAck
+	spare   []*BulkReply // frames that were acknowledged
+	several []*match     // scratch, as the next
+	labels  [maxFrame]qnet.BellLabel
 	frames  Frames
 	tried   uint64 // attempts of both ends together, so far
 }
@@ -263,10 +267,10 @@ func (r *stationReceiver) Datagram(from qnet.NodeID, b []byte) {
 				s.onGen(side, m)
 			}
 		case (*BulkAck)(nil).Type():
-			var m BulkAck
-			if err = wire.Parse(b, &m); err == nil && m.Link == s.cfg.Link {
+			m := &s.ack
+			if err = wire.Parse(b, m); err == nil && m.Link == s.cfg.Link {
 				s.frames.Received[t&0xf]++
-				s.onBulkAck(side, &m)
+				s.onBulkAck(side, m)
 			}
 		default:
 			s.frames.Unexpected++
@@ -293,6 +297,7 @@ func (s *Station) window(side int, m *Gen) *window {
 	switch {
 	case w == nil:
 		w = &window{side: side, lane: m.Lane}
+		w.frames.onTimer = func() { s.repeat(w) }
 		sd.lanes[m.Lane] = w
 	case m.Window == w.number:
 		return w
@@ -302,7 +307,7 @@ func (s *Station) window(side int, m *Gen) *window {
 		s.forget(w)
 	}
 	*w = window{side: side, lane: m.Lane, number: m.Window, first: m.First, bulk: m.Bulk, ids: w.ids[:0], others: w.others[:0],
-		reply: Reply{Link: m.Link, Lane: m.Lane, Window: m.Window}}
+		frames: frames{list: w.frames.list, onTimer: w.frames.onTimer}, reply: Reply{Link: m.Link, Lane: m.Lane, Window: m.Window}}
 	sd.open = append(sd.open, w)
 	return w
 }
@@ -629,7 +634,11 @@ func (s *Station) unmatch(m *match) {
 
 // tally counts the attempts before the given cycle that were not counted yet.
 func (m *match) tally(cycle uint64) {
-	if p := m.w[0].pattern; cycle > m.first {
+	switch p := m.w[0].pattern; {
+	case cycle <= m.first:
+	case p.IsZero():
+		m.s.tried += cycle - m.first
+	default:
 		m.s.tried += p.Index(cycle) - p.Index(m.first)
 	}
 }
@@ -656,7 +665,8 @@ func (s *Station) stop(w *window) {
 // forget ends a window that its node does not ask about any more.
 func (s *Station) forget(w *window) {
 	s.stop(w)
-	w.frames.reset()
+	w.frames.timer.Stop()
+	s.recycle(w, len(w.frames.list))
 }
 
 func (s *Station) send(side int, m wire.Message) {

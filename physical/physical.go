@@ -316,22 +316,43 @@ func (s BasisSource) Basis(i uint8) qnet.Basis {
 // MaxBases is the largest number of bases of a source.
 const MaxBases = 16
 
-// Choice returns the choice among the source's bases. It fails with
-// qnet.ErrInvalid when there are too many bases, one is not finite, or the
-// weights are not probabilities.
-func (s BasisSource) Choice() (qnet.Choice, error) {
+// Validate returns nil, or an error of code qnet.ErrInvalid when there are too
+// many bases, one is not finite, or the weights are not probabilities.
+func (s BasisSource) Validate() error {
 	n := max(1, len(s.Bases))
 	if n > MaxBases {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "%d bases: want at most %d", n, MaxBases)
+		return qnet.Errorf(qnet.ErrInvalid, "%d bases: want at most %d", n, MaxBases)
 	}
 	for i, b := range s.Bases {
 		if !b.Valid() {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "basis %d, %v, has an angle that is not finite", i, b)
+			return qnet.Errorf(qnet.ErrInvalid, "basis %d, %v, has an angle that is not finite", i, b)
 		}
 	}
-	if s.Weights != nil && len(s.Weights) != n {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "%d weights for %d bases: want one each, or none", len(s.Weights), n)
+	if s.Weights == nil {
+		return nil
 	}
+	if len(s.Weights) != n {
+		return qnet.Errorf(qnet.ErrInvalid, "%d weights for %d bases: want one each, or none", len(s.Weights), n)
+	}
+	sum := 0.0
+	for i, w := range s.Weights {
+		if !(w >= 0 && w <= 1e9) {
+			return qnet.Errorf(qnet.ErrInvalid, "weight of basis %d is %g: want a number from 0 to 1e9", i, w)
+		}
+		sum += w
+	}
+	if sum <= 0 {
+		return qnet.Errorf(qnet.ErrInvalid, "the weights of all bases are 0")
+	}
+	return nil
+}
+
+// Choice returns the choice among the source's bases, or the error of Validate.
+func (s BasisSource) Choice() (qnet.Choice, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	n := max(1, len(s.Bases))
 	upTo := make([]float64, n)
 	sum := 0.0
 	for i := range upTo {
@@ -339,14 +360,8 @@ func (s BasisSource) Choice() (qnet.Choice, error) {
 		if s.Weights != nil {
 			w = s.Weights[i]
 		}
-		if !(w >= 0 && w <= 1e9) {
-			return nil, qnet.Errorf(qnet.ErrInvalid, "weight of basis %d is %g: want a number from 0 to 1e9", i, w)
-		}
 		sum += w
 		upTo[i] = sum
-	}
-	if sum <= 0 {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "the weights of all bases are 0")
 	}
 	// A basis of weight 0 is never drawn: the last one with a weight takes what
 	// rounding leaves.

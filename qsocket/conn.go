@@ -312,7 +312,7 @@ func (c *Conn) Keep(ctx context.Context, n int) ([]*Pair, error) {
 // which Bell state each was. On failure it returns the outcomes so far, if any; the other end may have
 // more or fewer.
 func (c *Conn) Measure(ctx context.Context, n int, b Bases) (*Outcomes, error) {
-	o := &Outcomes{Circuit: c.opened.Circuit}
+	o := &Outcomes{Circuit: c.opened.Circuit, asked: min(max(n, 0), maxRoom)}
 	_, err := c.do(ctx, &transport.Ask{Kind: transport.KindMeasure, Pairs: uint64(max(n, 0)), Bases: b}, o)
 	return o, err
 }

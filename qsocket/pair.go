@@ -57,7 +57,12 @@ type Outcomes struct {
 	Bit     []uint8     // 0 for the +1 eigenstate of the axis
 	Label   []BellLabel // Bell state as which the pair is to be read: the socket's unless nobody could correct
 	At      []qnet.Time // instant of delivery; see Node.Time
+
+	asked int // results that room is made for when the first ones come
 }
+
+// maxRoom bounds the results that room is made for before they come.
+const maxRoom = 1 << 20
 
 // Len returns the number of results.
 func (o *Outcomes) Len() int { return len(o.Seq) }
@@ -67,6 +72,10 @@ func (o *Outcomes) Name(i int) PairName { return PairName{Circuit: o.Circuit, Se
 
 // add appends what the node has sent.
 func (o *Outcomes) add(m *transport.Outcomes) {
+	if o.Seq == nil {
+		o.Seq, o.At = make([]uint64, 0, o.asked), make([]qnet.Time, 0, o.asked)
+		o.Basis, o.Bit, o.Label = make([]uint8, 0, o.asked), make([]uint8, 0, o.asked), make([]BellLabel, 0, o.asked)
+	}
 	o.Seq = append(o.Seq, m.Seq...)
 	o.At = append(o.At, m.At...)
 	for _, r := range m.Results {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qstack/node/scenario"
 )
 
 // TestLinkIsAQueue: a link that measures single pairs in cycles of 10.12 us,
@@ -47,14 +49,51 @@ func BenchmarkRun(b *testing.B) {
 	text := strings.ReplaceAll(presetWorkload, "PRESET", "nv-ql2020")
 	s := parse(b, strings.Replace(text, "load = 0.1", "load = 0.7", 1))
 	s.Workload.Horizon, s.Workload.Types[0].PairsMax = 1000*time.Second, 3
+	benchmark(b, s)
+}
+
+// campaign is QL2020 asked for measured pairs, as the simulations of Dahlberg et
+// al., SIGCOMM (2019), ask.
+const campaign = `version = 1
+network.name = "campaign"
+hardware.nv = { preset = "nv-ql2020" }
+heralding.nv = { preset = "nv-ql2020", alphas = [0.05, 0.1, 0.3] }
+nodes = [{ name = "alice", hardware = "nv" }, { name = "bob", hardware = "nv" }]
+links = [{ nodes = ["alice", "bob"], heralding = "nv" }]
+link = { scheduler = "fcfs", queue_limit = 16384, compat = { estimator = "heralding-only" } }
+[workload]
+load = 0.7
+horizon = "1000 s"
+[[workload.type]]
+name = "MD"
+type = "measure"
+min_fidelity = 0.8
+pairs = PAIRS
+`
+
+// BenchmarkQL2020MD: the same with the settings of the campaign of Dahlberg et al.,
+// for requests of its three sizes.
+func BenchmarkQL2020MD(b *testing.B) {
+	for _, pairs := range []string{"1..1", "1..3", "1..255"} {
+		b.Run(pairs, func(b *testing.B) {
+			benchmark(b, parse(b, strings.Replace(campaign, "PAIRS", `"`+pairs+`"`, 1)))
+		})
+	}
+}
+
+func benchmark(b *testing.B, s *scenario.Scenario) {
 	b.ReportAllocs()
-	emulated := 0.0
+	emulated, requests, events := 0.0, 0.0, 0.0
 	for b.Loop() {
 		r, err := Run(context.Background(), s, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
 		emulated += r.SimulatedS
+		requests += float64(r.All.Both.Requests)
+		events += float64(r.Events)
 	}
 	b.ReportMetric(emulated/b.Elapsed().Seconds(), "emulated-s/s")
+	b.ReportMetric(requests/emulated, "requests/emulated-s")
+	b.ReportMetric(events/requests, "events/request")
 }

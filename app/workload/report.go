@@ -90,6 +90,8 @@ func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 				}
 			}
 		}
+		t.row("attempts", "", FigureAttempts, "")
+		t.row("attempts heard of from one end", "", FigureNoMessageOther, "")
 	}
 	if err := t.w.Flush(); err != nil {
 		return err

@@ -21,6 +21,14 @@ type Result struct {
 	// of them that did not arrive; of the whole run.
 	Frames map[string]uint64 `json:"frames"`
 	Lost   map[string]uint64 `json:"lost,omitempty"`
+	// Attempts is the number of attempts that both ends have made together, of the
+	// whole run; those since the last success are not among them.
+	Attempts uint64 `json:"attempts,omitempty"`
+	// NoMessageOther is the expected number of attempts in which the message of one
+	// end is lost on its way to the station, where each attempt has messages of its
+	// own (see link.StationConfig.AttemptLoss): 2p for each attempt, as Dahlberg et
+	// al. count them.
+	NoMessageOther float64 `json:"no_message_other,omitempty"`
 
 	// Types are those of the scenario, in its order; All is all of them together.
 	Types []TypeResult `json:"types"`
@@ -191,4 +199,8 @@ const (
 	FigureExpired  = "expired"    // of the link, pairs
 	FigureFrames   = "frames"     // of the link: frames.TYPE
 	FigureLost     = "lost"       // of the link: lost.TYPE
+	FigureAttempts = "attempts"   // of the link
+	// FigureNoMessageOther is the expected number of attempts of which the station
+	// hears from one end only, of the link.
+	FigureNoMessageOther = "no_message_other"
 )

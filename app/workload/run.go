@@ -32,7 +32,28 @@ type Options struct {
 // the scenario has none or asks for too many requests, qnet.ErrFidelity when the
 // hardware does not reach what is asked, and ctx's when that is done.
 func Run(ctx context.Context, s *scenario.Scenario, o Options) (*Result, error) {
-	began := time.Now()
+	j, err := newJob(s, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer j.loop.Close()
+	if err := j.run(ctx, j.collector.end, o.Progress); err != nil {
+		return nil, err
+	}
+	return j.result(), nil
+}
+
+// job is one run of a workload.
+type job struct {
+	began time.Time
+	s     *scenario.Scenario
+	*world
+	collector *collector
+}
+
+// newJob returns a run that is about to begin.
+func newJob(s *scenario.Scenario, o *Options) (*job, error) {
+	j := &job{began: time.Now()}
 	s, err := s.OnlyWorkload()
 	if err != nil {
 		return nil, err
@@ -47,22 +68,27 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*Result, error) 
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	w, err := newWorld(s, &o)
-	if err != nil {
+	j.s = s
+	if j.world, err = newWorld(s, o); err != nil {
 		return nil, err
 	}
-	defer w.loop.Close()
-	c, err := newRun(s, w)
-	if err != nil {
+	if j.collector, err = newRun(s, j.world); err != nil {
+		j.loop.Close()
 		return nil, err
 	}
-	if err := w.run(ctx, c.end, o.Progress); err != nil {
-		return nil, err
+	return j, nil
+}
+
+// result says what has become of the requests.
+func (j *job) result() *Result {
+	r := &Result{Version: Version, Scenario: j.s.Name, Seed: j.s.Seed, Events: j.loop.Events(), Frames: make(map[string]uint64)}
+	j.collector.finish(r, j.ends[0].Cycles.Period)
+	r.Attempts = j.station.Attempts()
+	if j.s.LinkSettings.Compat.LossPerAttempt {
+		r.NoMessageOther = 2 * j.s.Workload.LossStation * float64(r.Attempts)
 	}
-	r := &Result{Version: Version, Scenario: s.Name, Seed: s.Seed, Events: w.loop.Events(), Frames: make(map[string]uint64)}
-	c.finish(r, w.ends[0].Cycles.Period)
 	for _, m := range link.Messages() {
-		n := w.net.Datagrams(m.Type())
+		n := j.net.Datagrams(m.Type())
 		r.Frames[wire.Name(m)] = n.Sent
 		if n.Lost > 0 {
 			if r.Lost == nil {
@@ -71,8 +97,8 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*Result, error) 
 			r.Lost[wire.Name(m)] = n.Lost
 		}
 	}
-	r.WallS = time.Since(began).Seconds()
-	return r, nil
+	r.WallS = time.Since(j.began).Seconds()
+	return r
 }
 
 // scaled returns the part of a warm-up that fits another horizon.

@@ -88,6 +88,12 @@ func (r *Result) figures() []figure {
 	for _, name := range slices.Sorted(maps.Keys(r.Lost)) {
 		count("", "", FigureLost+"."+name, r.Lost[name])
 	}
+	if r.Attempts > 0 {
+		count("", "", FigureAttempts, r.Attempts)
+	}
+	if r.NoMessageOther > 0 {
+		add("", "", FigureNoMessageOther, Estimate{Mean: r.NoMessageOther, N: 1})
+	}
 	return fs
 }
 

@@ -22,6 +22,7 @@ type world struct {
 	ends    [2]link.EndConfig
 	specs   [2]*physical.Spec
 	layers  [2]*link.Layer
+	station *link.Station
 }
 
 // newWorld builds the world of a scenario that has the link of its workload alone.
@@ -49,7 +50,7 @@ func newWorld(s *scenario.Scenario, o *Options) (*world, error) {
 	name := node.StationName(&s.Links[0])
 	tr := tracer(name)
 	station := plan.ID(name)
-	link.NewStation(plan.StationConfig(0), w.fabric.Link(node.LinkID(0)), w.net.Endpoint(station, tr), w.loop, tr)
+	w.station = link.NewStation(plan.StationConfig(0), w.fabric.Link(node.LinkID(0)), w.net.Endpoint(station, tr), w.loop, tr)
 	half := s.HalfDelay(&s.Links[0])
 	for i := range w.layers {
 		name := s.Nodes[i].Name

@@ -98,7 +98,7 @@ func TestSimWorkloadErrors(t *testing.T) {
 		{workloadScenario, []string{"--trace", "x"}, exitUsage, "--trace: 3 runs can not share one file: give --seeds 1 as well"},
 		{workloadScenario, []string{"--csv", "/dev/null/x"}, exitUsage, "--csv: "},
 		{strings.Replace(workloadScenario, "load = 0.2", "load = 0", 1), nil, exitConfig, "workload.load: 0: must be above 0"},
-		{strings.Replace(workloadScenario, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: fidelity 0.9500 asked, the hardware reaches 0.9000"},
+		{strings.Replace(workloadScenario, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
 	} {
 		code, out, errs := simFile(t, x.text, x.arguments...)
 		if code != x.code || !strings.Contains(errs, x.want) || out != "" {

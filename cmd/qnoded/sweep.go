@@ -65,6 +65,7 @@ A batch system runs the parts of a sweep with --shard 1/4 to --shard 4/4 and one
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			f.arguments = a
+			collectSeldom()
 			return runSweep(cmd.Context(), &f, cmd.Flags().Changed("seeds"), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

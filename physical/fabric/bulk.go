@@ -36,19 +36,35 @@ type table struct {
 // maxTables bounds the tables of an era that are at hand.
 const maxTables = 8
 
-func newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bulk, error) {
-	draw, err := src.Choice()
-	if err != nil {
-		return nil, err
+// drawn is a source of bases with the choice among them, kept since the next
+// lane is mostly armed with the same.
+type drawn struct {
+	src   physical.BasisSource
+	bases []qnet.Basis
+	draw  qnet.Choice
+}
+
+// is reports whether d is of a source.
+func (d *drawn) is(src physical.BasisSource) bool {
+	return d != nil && slices.Equal(d.src.Bases, src.Bases) && slices.Equal(d.src.Weights, src.Weights) && (d.src.Weights == nil) == (src.Weights == nil)
+}
+
+func (d *device) newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bulk, error) {
+	if !d.drawn.is(src) {
+		draw, err := src.Choice()
+		if err != nil {
+			return nil, err
+		}
+		src = physical.BasisSource{Bases: slices.Clone(src.Bases), Weights: slices.Clone(src.Weights)}
+		d.drawn = &drawn{src: src, bases: src.Bases, draw: draw}
+		if len(src.Bases) == 0 {
+			d.drawn.bases = []qnet.Basis{qnet.BasisZ}
+		}
 	}
 	if sink == nil {
 		return nil, qnet.Errorf(qnet.ErrInvalid, "nobody takes the outcomes")
 	}
-	b := &bulk{bases: append([]qnet.Basis(nil), src.Bases...), draw: draw, sink: sink}
-	if len(b.bases) == 0 {
-		b.bases = []qnet.Basis{qnet.BasisZ}
-	}
-	return b, nil
+	return &bulk{bases: d.drawn.bases, draw: d.drawn.draw, sink: sink}, nil
 }
 
 // age returns the time from the emission of a pair to the end of its measurement

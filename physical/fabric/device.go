@@ -22,6 +22,7 @@ type device struct {
 	ends    map[physical.LinkID]*end
 	watch   func(physical.LinkID, uint32)
 	busy    qnet.Time // Serial: when the last operation so far ends
+	drawn   *drawn    // bases of the lane armed last for measuring directly
 
 	communicationKind, storageKind kind
 	bsm                            [2][2]bsm // by kind of A and B, storage second
@@ -59,7 +60,7 @@ func (d *device) Do(op physical.Op, done func(physical.Result)) { d.start(&op, n
 
 func (d *device) ArmBulk(link physical.LinkID, lane uint32, src physical.BasisSource, sink func(physical.Outcomes, error), done func(physical.Result)) {
 	op := &physical.Op{Kind: physical.OpArm, Link: link, Lane: lane}
-	b, err := newBulk(src, sink)
+	b, err := d.newBulk(src, sink)
 	if err != nil {
 		d.refuse(op, qnet.Errorf(qnet.ErrInvalid, "node %s: measuring directly on link %d lane %d: %v", d.cfg.Name, link, lane, err), nil, done)
 		return
