@@ -11,6 +11,7 @@ import (
 type bulk struct {
 	q        *request
 	next     uint64 // pairs of the window that the station has announced
+	seq      uint64 // no smaller number comes
 	done     bool   // it will announce no more
 	heralds  queue[announced]
 	outcomes queue[outcome]
@@ -26,8 +27,12 @@ type outcome struct {
 	basis, bit uint8
 }
 
+// maxHeralds bounds the pairs of a lane that are announced and not measured yet: so
+// many more than a station announces ahead that only a false one reaches it.
+const maxHeralds = 1 << 16
+
 func (b *bulk) reset() {
-	b.q, b.next, b.done = nil, 0, false
+	b.q, b.next, b.seq, b.done = nil, 0, 0, false
 	b.heralds.clear()
 	b.outcomes.clear()
 }
@@ -80,7 +85,8 @@ func (l *lane) measured(o physical.Outcomes, err error) {
 }
 
 func (e *end) onBulkReply(m *BulkReply) {
-	if int(m.Lane) >= len(e.lanes) {
+	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window {
+		e.frames.Unexpected++
 		return
 	}
 	l := &e.lanes[m.Lane]
@@ -93,6 +99,11 @@ func (e *end) onBulkReply(m *BulkReply) {
 	}
 	b := &l.bulk
 	if next := m.after(); m.Index == b.next && !b.done {
+		if b.heralds.len() >= maxHeralds || m.Seq < b.seq {
+			e.frames.Unexpected++
+			return
+		}
+		b.seq = m.Seq + uint64(len(m.Steps))
 		cycle := m.Cycle
 		if m.Lost && len(m.Steps) > 0 {
 			e.lose(l.bulk.q, m.Seq, m.Seq+uint64(len(m.Steps)))

@@ -27,7 +27,7 @@ type end struct {
 	backlog   []*request // own requests whose ADD is not sent yet
 	ready     ready
 	listens   map[uint64]bool // purposes that the peer may ask for; nil: the handler decides
-	over      []past
+	over      []ended         // requests of the peer
 	nOver     int
 	latest    RequestID // highest of those that were ever over
 
@@ -67,12 +67,6 @@ type end struct {
 	outcomes Outcomes
 	measured []Measured
 	frames   Frames
-}
-
-// past is a request of the peer that is over, or was refused for a reason.
-type past struct {
-	id   RequestID
-	code qnet.Code
 }
 
 // taken remembers which request a pair was handed up for.

@@ -73,6 +73,7 @@ func (e *end) removeExpiring(first, end uint64) {
 }
 
 func (e *end) onExpire(m *LinkExpire) {
+	e.limits[0].spent += float64(m.End - m.First - 1) // as much as that many frames
 	e.send(e.cfg.Peer, &LinkExpireAck{Link: e.cfg.ID, First: m.First, End: m.End})
 	for seq := m.First; seq < m.End; seq++ {
 		if slices.Contains(e.voided, seq) {

@@ -76,9 +76,14 @@ func (s *Station) repeat(w *window) {
 func (s *Station) onBulkAck(side int, m *BulkAck) {
 	sd := &s.sides[side]
 	if int(m.Lane) >= len(sd.lanes) || sd.lanes[m.Lane] == nil {
+		s.frames.Unexpected++
 		return
 	}
 	w := sd.lanes[m.Lane]
+	if m.Window > w.number || m.Window == w.number && m.Next > w.frames.next {
+		s.frames.Unexpected++
+		return
+	}
 	if m.Window != w.number || len(w.frames.list) == 0 {
 		return
 	}

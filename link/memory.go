@@ -34,14 +34,16 @@ type memory struct {
 	expiry event.Timer
 }
 
-// short returns what this end is short of.
+// short returns what this end is short of. A lane that does not ask for a storage
+// qubit, since the peer is short of them, tells nothing: else two that were short at
+// once would wait for each other for ever.
 func (e *end) short() shortage {
 	s := shortage{lanes: true}
 	stores := false // a lane has a storage qubit
 	for i := range e.lanes {
 		l := &e.lanes[i]
 		s.lanes = s.lanes && l.state == laneHeld
-		s.storage = s.storage || l.unstored
+		s.storage = s.storage || l.unstored && l.state != laneIdle
 		stores = stores || !l.storage.IsZero()
 	}
 	s.storage = s.storage && !stores

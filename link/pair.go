@@ -31,6 +31,12 @@ func (l *lane) succeeded(m *Reply) {
 		e.serve()
 		return
 	}
+	if slices.ContainsFunc(e.recent, func(t taken) bool { return t.seq == m.Seq && t.id != 0 }) {
+		e.frames.Unexpected++ // another lane has it
+		l.release()
+		e.serve()
+		return
+	}
 	l.timer.Stop()
 	if test, basis := q.tests(m.Seq); test {
 		e.skip(q)
@@ -124,17 +130,18 @@ func (e *end) free(q physical.Qubit) {
 func (l *lane) measure(q *request, p Pair) {
 	e := l.e
 	basis := uint8(q.draw.Draw(e.rng))
-	l.pair, l.void = p, false
 	q.pending++
+	q.measuring = append(q.measuring, p.Seq)
 	e.l.dev.Do(physical.Op{Kind: physical.OpMeasure, A: p.Qubit, Basis: q.bases.Basis(basis), Free: true}, func(r physical.Result) {
-		l.pair = Pair{}
-		if e.requests[q.ID] != q || q.state != reqActive {
-			return
-		}
 		q.pending--
-		if l.void {
-			return
+		if r.Err != nil {
+			e.free(p.Qubit)
 		}
+		i := slices.Index(q.measuring, p.Seq)
+		if i < 0 {
+			return // it is void, or the request is over
+		}
+		q.measuring = slices.Delete(q.measuring, i, i+1)
 		if r.Err != nil {
 			e.giveBack(p.Seq)
 			e.expire(p.Seq, q.ID)
@@ -173,13 +180,19 @@ func (e *end) give(q *request, p Pair) {
 	e.l.handler.Pair(p)
 }
 
-// giveUp frees the pairs of a request that ends before all are there.
+// giveUp voids the pairs of a request that is over which were not handed up.
 func (e *end) giveUp(q *request) {
+	void := q.measuring
 	for _, p := range q.together {
-		e.forget(p.Seq)
 		e.free(p.Qubit)
+		void = append(void, p.Seq)
 	}
-	q.together = nil
+	q.together, q.measuring = nil, nil
+	for _, seq := range void {
+		e.unname(seq)
+		e.voidRange(seq, seq+1)
+		e.l.handler.Expired(e.cfg.ID, q.ID, seq, false)
+	}
 }
 
 // remember notes for which request a pair was taken.
@@ -190,8 +203,8 @@ func (e *end) remember(seq uint64, id RequestID) {
 
 // took counts pairs of a request.
 func (e *end) took(q *request, n uint64) {
-	if q.Atomic {
-		e.atomic = q // it has begun, whatever this end was told to attempt for since
+	if q.Atomic && (e.atomic == nil || e.atomic.got == 0) {
+		e.atomic = q // also if it was given up for another before
 	}
 	q.got += n
 	e.pairs += n
@@ -211,29 +224,28 @@ func (e *end) complete(q *request) {
 	e.l.handler.Ended(e.cfg.ID, q.ID, nil)
 }
 
+// unname forgets for which request a pair was taken, and returns it, 0 if it never
+// was taken.
+func (e *end) unname(seq uint64) (id RequestID) {
+	for i := range e.recent {
+		if t := &e.recent[i]; t.seq == seq && t.id != 0 {
+			id, *t = t.id, taken{}
+			break
+		}
+	}
+	return id
+}
+
 // giveBack forgets a pair that was taken. It returns its request, 0 if it never
 // was taken.
 func (e *end) giveBack(seq uint64) RequestID {
-	id := e.forget(seq)
+	id := e.unname(seq)
 	if q := e.requests[id]; q != nil && q.state != reqEnding {
 		q.got--
 		e.version++
 		e.review(q)
 	}
 	return id
-}
-
-// forget forgets for which request a pair was taken, and returns it, 0 if it
-// never was taken.
-func (e *end) forget(seq uint64) RequestID {
-	for i := range e.recent {
-		if t := &e.recent[i]; t.seq == seq && t.id != 0 {
-			id := t.id
-			*t = taken{}
-			return id
-		}
-	}
-	return 0
 }
 
 // untake takes a pair back that the peer voided, so that its request gets
@@ -264,6 +276,10 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 	}
 	q.void++
 	e.version++
+	if i := slices.Index(q.measuring, seq); i >= 0 {
+		q.measuring = slices.Delete(q.measuring, i, i+1)
+		return id, false
+	}
 	for i, p := range q.together {
 		if p.Seq == seq {
 			e.free(p.Qubit)

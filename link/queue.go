@@ -275,7 +275,7 @@ func (e *end) onAdd(m *Add) {
 		return
 	}
 	if i := e.past(m.ID); i >= 0 {
-		ack.Code = e.over[i].code
+		ack.Code, ack.Best = e.over[i].code, e.over[i].best
 		e.send(e.cfg.Peer, ack) // a late copy
 		return
 	}
@@ -296,7 +296,7 @@ func (e *end) onAdd(m *Add) {
 			ack.Best = e.reach(q)
 		}
 		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
-		e.isOver(m.ID, ack.Code)
+		e.isOver(ended{id: m.ID, code: ack.Code, best: ack.Best})
 		e.send(e.cfg.Peer, ack)
 		return
 	}
@@ -343,9 +343,23 @@ func (e *end) consider(q *request) error {
 	return err
 }
 
+// made reports whether this end has made a request, and counts the frame about it
+// if not.
+func (e *end) made(id RequestID) bool {
+	n := uint64(id >> 1)
+	ok := int(id&1) == e.cfg.Side && n >= seqBase && n < e.nextID
+	if !ok {
+		e.frames.Unexpected++
+	}
+	return ok
+}
+
 func (e *end) onAddAck(m *AddAck) {
+	if !e.made(m.ID) {
+		return
+	}
 	q := e.requests[m.ID]
-	if q == nil || int(m.ID&1) != e.cfg.Side || q.state != reqAdding || e.cfg.Side == 1 && m.Code == qnet.OK && m.Place == 0 {
+	if q == nil || q.state != reqAdding || e.cfg.Side == 1 && m.Code == qnet.OK && m.Place == 0 {
 		return // a copy, or of a request that is over
 	}
 	q.state = reqAgreed
@@ -499,9 +513,12 @@ func (e *end) sendEnd(q *request) {
 
 func (e *end) onEnd(m *End) {
 	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
+	if int(m.ID&1) == e.cfg.Side && !e.made(m.ID) {
+		return
+	}
 	q := e.requests[m.ID]
 	if q == nil {
-		e.isOver(m.ID, qnet.OK) // its ADD may be on the way
+		e.isOver(ended{id: m.ID}) // its ADD may be on the way
 		return
 	}
 	ending := q.state == reqEnding
@@ -554,7 +571,7 @@ func (e *end) drop(q *request) {
 		if q.state == reqWaiting {
 			e.backlog = slices.DeleteFunc(e.backlog, func(o *request) bool { return o == q })
 		}
-		e.isOver(q.ID, qnet.OK)
+		e.isOver(ended{id: q.ID})
 		e.trace("drop").Uint("request", uint64(q.ID)).Uint("got", q.got).End()
 	}
 	if q.state != reqEnding {
@@ -570,20 +587,27 @@ func (e *end) past(id RequestID) int {
 	if id > e.latest {
 		return -1
 	}
-	return slices.IndexFunc(e.over, func(p past) bool { return p.id == id })
+	return slices.IndexFunc(e.over, func(o ended) bool { return o.id == id })
 }
 
-// isOver remembers that a request of the peer is over, or was refused, lest a late
-// copy of its ADD bring it back.
-func (e *end) isOver(id RequestID, code qnet.Code) {
-	if int(id&1) == e.cfg.Side {
+// ended is a request of the peer that is over, and how its ADD was answered.
+type ended struct {
+	id   RequestID
+	code qnet.Code
+	best float64
+}
+
+// isOver remembers that a request of the peer is over, lest a late copy of its
+// ADD bring it back.
+func (e *end) isOver(o ended) {
+	if int(o.id&1) == e.cfg.Side {
 		return
 	}
-	e.latest = max(e.latest, id)
+	e.latest = max(e.latest, o.id)
 	if len(e.over) < maxOver {
-		e.over = append(e.over, past{id, code})
+		e.over = append(e.over, o)
 	} else {
-		e.over[e.nOver%maxOver] = past{id, code}
+		e.over[e.nOver%maxOver] = o
 		e.nOver++
 	}
 }

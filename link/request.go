@@ -60,6 +60,7 @@ type request struct {
 	testing     float64        // share of test rounds
 	salt        [saltSize]byte // which they are is drawn from
 	pending     int            // pairs taken that are still to be moved or measured
+	measuring   []uint64       // those of them that are measured, for Prepare
 	together    []Pair         // of a consecutive request, until all are there
 	endCode     qnet.Code
 	endText     string

@@ -28,8 +28,10 @@ import (
 // Commands:
 //
 //	lanes N                      at each end; the first command, if any
-//	NODE create keep|measure [pairs=N] [limit=N] [deadline=D] [purpose=N] [fidelity=F]
+//	world [lanes=N] [queue=N] [scheduler=fcfs|edf] [points=F,...] [compat]   a new world; likewise
+//	NODE create keep|measure [pairs=N] [limit=N] [deadline=D] [purpose=N] [fidelity=F] [priority=N] [atomic]
 //	NODE limit REQUEST N; NODE end REQUEST; NODE free SEQ; NODE grant N; NODE refuse
+//	NODE listen PURPOSE...       takes part in requests of these purposes alone
 //	attempts N...                that the next matches take; 1 unless given
 //	labels N...                  of the next pairs; 0 unless given
 //	run D                        let time pass
@@ -44,19 +46,59 @@ import (
 // order of success.
 func TestScenarios(t *testing.T) {
 	golden.Scripts(t, func(t *testing.T, out *bytes.Buffer) func([]string) error {
-		sc := newScript(t, out, 1)
+		sc := newScript(t, out, setting{lanes: 1})
 		t.Cleanup(func() { sc.loop.Close() })
 		return func(f []string) error {
 			defer func() { sc.settle() }()
-			if f[0] != "lanes" {
+			if f[0] == "lanes" {
+				f = []string{"world", "lanes=" + f[1]}
+			}
+			if f[0] != "world" {
 				return sc.command(f)
 			}
 			sc.loop.Close()
-			n, err := strconv.Atoi(f[1])
-			sc = newScript(t, out, n)
+			set, err := parseSetting(f[1:])
+			sc = newScript(t, out, set)
 			return err
 		}
 	})
+}
+
+// setting is what a world of a scenario can differ in.
+type setting struct {
+	lanes, queue int
+	scheduler    func() link.Scheduler
+	points       []link.Point
+	compat       bool
+}
+
+func parseSetting(args []string) (s setting, err error) {
+	s.lanes = 1
+	for _, arg := range args {
+		key, v, _ := strings.Cut(arg, "=")
+		switch key {
+		case "lanes":
+			s.lanes, err = strconv.Atoi(v)
+		case "queue":
+			s.queue, err = strconv.Atoi(v)
+		case "scheduler":
+			s.scheduler = map[string]func() link.Scheduler{"fcfs": func() link.Scheduler { return link.FCFS{} }, "edf": func() link.Scheduler { return link.EDF{} }}[v]
+		case "points":
+			for i, x := range strings.Split(v, ",") {
+				var f float64
+				f, err = strconv.ParseFloat(x, 64)
+				s.points = append(s.points, link.Point{Name: x, Probability: 0.01 / float64(i+1), Fidelity: f})
+			}
+		case "compat":
+			s.compat = true
+		default:
+			err = fmt.Errorf("no setting %s", key)
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 // The identities of the three parties, which are also their places in
@@ -99,24 +141,29 @@ type loss struct {
 
 const theLink physical.LinkID = 1
 
-func newScript(t *testing.T, out *bytes.Buffer, lanes int) *script {
+func newScript(t *testing.T, out *bytes.Buffer, set setting) *script {
+	lanes := set.lanes
+	if set.points == nil {
+		set.points = []link.Point{{Probability: 1e-4, Fidelity: 0.9}}
+	}
+	compat := link.Compat{ExpireRequests: set.compat, ReferenceRetries: set.compat}
 	sc := &script{t: t, out: out, loop: event.NewVirtual(), down: make(map[[2]qnet.NodeID]bool)}
 	for id := alice; id <= station; id++ {
 		sc.parties[id] = &party{sc: sc, id: id}
 	}
 	cycles := physical.Cycles{Period: 1000}
-	sc.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Ends: [2]qnet.NodeID{alice, bob}, Cycles: cycles},
-		(*nature)(sc), sc.parties[station], sc.loop, nil)
 	for side := range sc.nodes {
 		id := alice + qnet.NodeID(side)
 		n := &node{sc: sc, id: id, grant: 1 << 40, pairs: make(map[uint64]link.Pair)}
 		n.device = &device{n: n, side: side, lanes: make([]lane, lanes)}
 		n.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: lanes, Cycles: cycles, Points: []link.Point{{Probability: 1e-4, Fidelity: 0.9}}}}}, n.device, sc.parties[id], sc.loop, nil)
+			Lanes: lanes, Cycles: cycles, Points: set.points, Queue: set.queue, Scheduler: set.scheduler, Compat: compat}}}, n.device, sc.parties[id], sc.loop, nil)
 		n.layer.Handle(n)
 		sc.nodes[side] = n
 	}
+	sc.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Ends: [2]qnet.NodeID{alice, bob}, Cycles: cycles, NoRepeat: set.compat},
+		(*nature)(sc), sc.parties[station], sc.loop, nil)
 	return sc
 }
 
@@ -323,6 +370,9 @@ func describe(m wire.Message) string {
 			break
 		}
 		add("first=%d count=%d", m.First-cycleBase, m.Count)
+		if m.Point != 0 {
+			add("point=%d", m.Point)
+		}
 		if m.Bulk {
 			add("bulk dead=%d", m.Dead)
 		}
@@ -339,6 +389,9 @@ func describe(m wire.Message) string {
 			break
 		}
 		add("%s %s cycle=%d %v", requestName(m.ID), pairName(m.Seq), m.Cycle-cycleBase, m.Label)
+		if m.Lost {
+			add("lost before")
+		}
 	case *link.LinkExpire:
 		add("%s-%s", pairName(m.First), pairName(m.End))
 	case *link.LinkExpireAck:
@@ -358,6 +411,9 @@ func describe(m wire.Message) string {
 		}
 		if m.Done {
 			add("done")
+		}
+		if m.Lost {
+			add("lost before")
 		}
 	case *link.BulkAck:
 		add("lane=%d window=%d next=%d", m.Lane, m.Window-windowBase, m.Next)
@@ -406,6 +462,10 @@ func (n *node) command(f []string, number func(string) uint64) error {
 					return err
 				}
 				r.Deadline = n.sc.loop.Now().Add(d)
+			case "priority":
+				r.Priority = uint8(number(v))
+			case "atomic":
+				r.Atomic = true
 			case "fidelity":
 				r.MinFidelity, _ = strconv.ParseFloat(v, 64)
 			default:
@@ -425,6 +485,12 @@ func (n *node) command(f []string, number func(string) uint64) error {
 	case "free":
 		seq := number(strings.TrimPrefix(f[1], "#")) + seqBase - 1
 		n.free(seq)
+	case "listen":
+		purposes := []uint64{}
+		for _, s := range f[1:] {
+			purposes = append(purposes, number(s))
+		}
+		n.layer.Listen(theLink, purposes)
 	case "grant":
 		n.grant = number(f[1])
 	case "refuse":
@@ -555,6 +621,7 @@ func (w *nature) Next(_ *rand.Rand, _ int, from uint64, _ physical.Pattern) (uin
 	return from + n - 1, true
 }
 
+func (w *nature) Lanes(side int) int    { return len(w.nodes[side].device.lanes) }
 func (w *nature) OnChange(func(uint64)) {}
 func (w *nature) Continuous() bool      { return false }
 

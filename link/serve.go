@@ -148,6 +148,17 @@ func (e *end) order(n int) []*request {
 	return beforeAtomic(list)
 }
 
+// meets returns the first requests for which this end would attempt if the other end
+// did: also those that an atomic one keeps waiting of which no end has a pair. If it
+// has, then those only that are in the same case, should several have begun at once.
+func (e *end) meets() []*request {
+	list := e.ready.first(fewCandidates + maxOthers)
+	if e.atomic != nil && e.atomic.got > 0 {
+		list = slices.DeleteFunc(list, func(q *request) bool { return !q.Atomic || q.got == 0 })
+	}
+	return list
+}
+
 // beforeAtomic cuts a list where an atomic request interrupts it: that is served
 // alone, when it has become the first.
 func beforeAtomic(list []*request) []*request {
@@ -239,24 +250,13 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 	if g.q != nil {
 		s.candidates = append(s.candidates, g.q.candidate())
 	}
-	list := e.turns(width)
-	for _, q := range list {
-		switch {
-		case q == g.q:
-		case g.keep && q.group() == g:
+	for _, q := range e.turns(width) {
+		if g.keep && q.group() == g {
 			s.candidates = append(s.candidates, q.candidate())
-		case len(s.others) < maxOthers:
-			s.others = append(s.others, q.ID)
 		}
 	}
-	if len(list) == width || len(list) == len(e.ready.list) {
-		return s.candidates, s.others
-	}
-	// An atomic one stands in the way of the others. When each end has begun one they
-	// meet at one of these.
-	for _, q := range e.ready.first(maxOthers + 1) {
-		known := func(c Candidate) bool { return c.ID == q.ID }
-		if len(s.others) < maxOthers && !slices.Contains(s.others, q.ID) && !slices.ContainsFunc(s.candidates, known) {
+	for _, q := range e.meets() {
+		if len(s.others) < maxOthers && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {
 			s.others = append(s.others, q.ID)
 		}
 	}
@@ -272,7 +272,7 @@ func (q *request) candidate() Candidate {
 // onMismatch follows the station's advice: the other end attempts for others than
 // this one, and both could serve one request.
 func (e *end) onMismatch(m *Mismatch) {
-	if int(m.Lane) >= len(e.lanes) {
+	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window {
 		e.frames.Unexpected++
 		return
 	}
@@ -282,8 +282,14 @@ func (e *end) onMismatch(m *Mismatch) {
 		return // it is not so any more
 	}
 	e.frames.Mismatches++
-	if e.atomic != nil && e.atomic != q && e.atomic.got == 0 {
-		e.atomic = nil
+	if a := e.atomic; a != nil && a != q {
+		begun := q.Atomic && q.got > 0
+		if a.got > 0 && !begun {
+			return // it is not so any more, or a lie
+		}
+		if e.atomic = nil; begun {
+			e.atomic = q
+		}
 	}
 	e.steered = q.ID
 	e.steeredTo = e.l.loop.Now().Add(2 * e.firstRefresh(q.group()))

@@ -22,6 +22,7 @@ const (
 	maxUnacked    = 64   // bulk frames that one end has not acknowledged, besides those on their way
 	bulkInterval  = 2 * time.Millisecond
 	maxFrameBytes = 1000
+	maxVain       = 1024
 	maxBurst      = 16               // frames announced in one event
 	maxAhead      = 10 * time.Second // of a window's first cycle
 	// never is the cycle of a success that does not come: the last that has an
@@ -32,6 +33,8 @@ const (
 // Heralder is what a station needs of the emulated world: whether the qubits at
 // both ends are armed, and the success of an attempt on them.
 type Heralder interface {
+	// Lanes returns the number of lanes of one side.
+	Lanes(side int) int
 	// Next samples the cycle of the first success among the attempts that a pattern
 	// has from the given cycle on, at an operating point; ok is false when there will
 	// be none unless the link changes.
@@ -191,11 +194,15 @@ type match struct {
 // NewStation returns the station of a link.
 func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event.Scheduler, tr *trace.Tracer) *Station {
 	s := &Station{cfg: cfg, her: her, ep: ep, loop: loop, tr: tr,
-		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), nextSeq: seqBase, counts: make(map[RequestID]*count),
+		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), counts: make(map[RequestID]*count),
 		unacked: maxUnacked + int(2*cfg.Delay/bulkInterval)}
 	for i := range s.sides {
-		s.sides[i] = stationSide{limits: make(map[RequestID]uint64), most: maxCounts, frames: newLimiter(1, cfg.Cycles.Period)}
+		n := her.Lanes(i)
+		s.sides[i] = stationSide{lanes: make([]*window, n), limits: make(map[RequestID]uint64), most: maxCounts, frames: newLimiter(n, cfg.Cycles.Period)}
 	}
+	// A station that takes the place of another goes on where that can not have come:
+	// it had less than a pair for each cycle and lane.
+	s.nextSeq = seqBase + (cfg.Cycles.From(loop.Now())-physical.CycleBase)*uint64(her.Lanes(0))
 	ep.Handle(wire.ServiceLink, (*stationReceiver)(s))
 	her.OnArm(s.armed)
 	her.OnChange(s.changed)
@@ -289,10 +296,6 @@ func (s *Station) trace(name string) trace.Event {
 // one. It returns nil for a number that is over.
 func (s *Station) window(side int, m *Gen) *window {
 	sd := &s.sides[side]
-	if int(m.Lane) >= len(sd.lanes) { // the codec bounds the lane
-		sd.lanes = append(sd.lanes, make([]*window, int(m.Lane)+1-len(sd.lanes))...)
-		sd.frames.rate = newLimiter(len(sd.lanes), s.cfg.Cycles.Period).rate
-	}
 	w := sd.lanes[m.Lane]
 	switch {
 	case w == nil:
@@ -313,8 +316,10 @@ func (s *Station) window(side int, m *Gen) *window {
 }
 
 func (s *Station) onGen(side int, m *Gen) {
-	// No node opens a window far ahead, nor one that never ends.
-	if m.Count > 1<<60 || m.First > s.cfg.Cycles.From(s.loop.Now().Add(maxAhead)) {
+	// No node has more lanes than it has, opens a window far ahead or one that never
+	// ends, or leaves out attempts that it measures.
+	if int(m.Lane) >= len(s.sides[side].lanes) || m.Count > 1<<60 || m.First > s.cfg.Cycles.From(s.loop.Now().Add(maxAhead)) ||
+		float64(m.Dead) > float64(maxAhead)/s.cfg.Cycles.Period || m.Bulk && !m.Pattern.IsZero() {
 		s.frames.Unexpected++
 		return
 	}
@@ -442,8 +447,7 @@ func (s *Station) matchOne(a *window) bool {
 func (s *Station) advise(a, b *window) {
 	for i := range len(a.ids) + len(a.others) {
 		id := a.wants(i)
-		c := s.counts[id]
-		if !b.lists(id) || c != nil && c.pairs+c.pending >= s.limit(id) && s.limit(id) > 0 {
+		if !b.lists(id) || s.spent(id, a) || s.spent(id, b) {
 			continue
 		}
 		for _, w := range [...]*window{a, b} {
@@ -455,6 +459,14 @@ func (s *Station) advise(a, b *window) {
 		}
 		return
 	}
+}
+
+// spent reports whether a request for which a window attempts has all the pairs
+// that the window's end takes, as far as it has heard of them. Of one that it could
+// serve beside it has not told how many it takes, but some.
+func (s *Station) spent(id RequestID, w *window) bool {
+	c := s.counts[id]
+	return c != nil && slices.Contains(w.ids, id) && c.pairs+c.pending >= s.sides[w.side].limits[id]
 }
 
 // wants returns the i-th request that the window's end could serve.
@@ -540,11 +552,13 @@ func (m *match) attempt(from uint64) {
 // draw draws the next success from the given cycle on: one of the attempts of
 // side 0 in a cycle in which side 1 attempts too. Attempts are independent, so
 // that those of which the other half is missing can be left out one by one; it
-// looks no further than the windows reach.
+// looks no further than the windows reach, nor than a number of successes of side 0
+// that come to nothing, so that no patterns keep it busy.
 func (m *match) draw(from uint64) {
 	s := m.s
 	end := m.end()
 	q := 1 - s.cfg.AttemptLoss
+	vain := 0
 	for m.unsure = false; ; from = m.cycle + 1 {
 		var ok bool
 		m.cycle, ok = s.her.Next(s.rng, m.w[0].point, from, m.w[0].pattern)
@@ -555,9 +569,11 @@ func (m *match) draw(from uint64) {
 		case q < 1 && s.rng.Float64() >= q*q:
 		case m.w[0].pattern == m.w[1].pattern || m.w[1].pattern.Has(m.cycle):
 			return
-		case m.cycle >= end:
-			m.unsure = true // of no account until the windows reach further
+		case m.cycle >= end || vain == maxVain:
+			m.unsure = true // of no account until the windows reach further, or its time has come
 			return
+		default:
+			vain++
 		}
 	}
 }
@@ -677,6 +693,10 @@ func (s *Station) send(side int, m wire.Message) {
 // succeed is the success of a match.
 func (m *match) succeed() {
 	s := m.s
+	if m.unsure { // it has not looked further
+		s.schedule(m)
+		return
+	}
 	label, ok := s.her.Herald(m.lanes(), m.w[0].point, m.cycle)
 	if !ok { // a node took its qubit back; its GEN is on the way
 		s.unmatch(m)

@@ -61,15 +61,19 @@ func (e *end) skip(q *request) {
 // test measures a kept half as a test round; a stored one once it is in storage.
 func (l *lane) test(q *request, p Pair, basis int) {
 	e, dev := l.e, l.e.l.dev
-	done := func(r physical.Result) {
-		if r.Err == nil {
+	measure := func(half physical.Qubit) {
+		dev.Do(physical.Op{Kind: physical.OpMeasure, A: half, Basis: axes[basis], Free: true}, func(r physical.Result) {
+			if r.Err != nil {
+				e.free(half)
+				return
+			}
 			e.saw(q, p.Seq, p.Label, uint8(basis), r.Bit)
 			e.tellOutcome(q.ID, Outcome{Seq: p.Seq, Basis: uint8(basis), Bit: r.Bit})
-		}
+		})
 	}
 	if !l.group.store {
 		l.state = laneHeld
-		dev.Do(physical.Op{Kind: physical.OpMeasure, A: l.qubit, Basis: axes[basis], Free: true}, done)
+		measure(l.qubit)
 		return
 	}
 	l.state = laneMoving
@@ -83,7 +87,7 @@ func (l *lane) test(q *request, p Pair, basis int) {
 		}
 		if m := dev.Spec().Memory; m == nil || !m.Indirect {
 			l.release()
-			dev.Do(physical.Op{Kind: physical.OpMeasure, A: stored, Basis: axes[basis], Free: true}, done)
+			measure(stored)
 			return
 		}
 		// It is read out through the communication qubit.
@@ -97,7 +101,7 @@ func (l *lane) test(q *request, p Pair, basis int) {
 			dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: stored, B: r.Qubit}, nil)
 			dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: r.Qubit, B: stored}, nil)
 			l.state = laneHeld
-			dev.Do(physical.Op{Kind: physical.OpMeasure, A: r.Qubit, Basis: axes[basis], Free: true}, done)
+			measure(r.Qubit)
 			e.free(stored)
 		})
 	})

@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -28,6 +29,11 @@ type worldConfig struct {
 	hazards     control.LinkConfig
 	scheduler   func() link.Scheduler
 	device      func(physical.Device) physical.Device // wraps that of each end, if given
+	heralder    func(link.Heralder) link.Heralder     // wraps that of the station, if given
+	points      []float64                             // fidelities of several operating points, if given; pairs of the worse come sooner
+	queue       int                                   // requests held; 0 for the default
+	compat      link.Compat
+	noRepeat    bool // the station announces once
 }
 
 // world is two nodes with a link between them, over the fabric, in virtual time.
@@ -64,7 +70,12 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	}
 	fc.Links = []fabric.LinkConfig{{ID: theLink, A: alice, B: bob, LanesA: cfg.lanes, LanesB: cfg.lanes, Schedule: cfg.schedule, Length: cfg.length,
 		DephasingA: cfg.dephasing, DephasingB: cfg.dephasing}}
-	if cfg.schedule == nil {
+	switch {
+	case cfg.points != nil:
+		for i, f := range cfg.points {
+			fc.Links[0].Points = append(fc.Links[0].Points, fabric.Point{Model: herald.Ideal{Probability: cfg.chance(i), Fidelity: f, PeriodNS: cfg.period}})
+		}
+	case cfg.schedule == nil:
 		fc.Links[0].Model = herald.Ideal{Probability: cfg.probability, Fidelity: cfg.fidelity, PeriodNS: cfg.period}
 	}
 	var err error
@@ -73,19 +84,10 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	}
 	w.half = w.fabric.Link(theLink).HalfDelay()
 	w.net = control.NewNetwork(control.Config{Loop: loop, Seed: cfg.seed, Names: map[qnet.NodeID]string{alice: "alice", bob: "bob", station: "station"}})
-	w.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Seed: cfg.seed, Ends: [2]qnet.NodeID{alice, bob}, Cycles: w.cycles, Delay: w.half},
-		w.fabric.Link(theLink), w.net.Endpoint(station, nil), loop, nil)
+	w.startStation()
 	for side := range w.ends {
-		id := alice + qnet.NodeID(side)
-		dev := w.fabric.Device(id)
-		if cfg.device != nil {
-			dev = cfg.device(dev)
-		}
-		e := &end{w: w, side: side, dev: dev, requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
-		e.layer = link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
-			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: []link.Point{{Probability: cfg.probability, Fidelity: cfg.fidelity}}, Scheduler: cfg.scheduler}}},
-			e.dev, w.net.Endpoint(id, nil), loop, nil)
+		e := &end{w: w, side: side, requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
+		e.layer, e.dev = w.start(side)
 		e.layer.Handle(e)
 		w.ends[side] = e
 	}
@@ -103,6 +105,39 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	w.run(0)
 	return w
 }
+
+// startStation starts the link's station, anew if there was one.
+func (w *world) startStation() {
+	her := link.Heralder(w.fabric.Link(theLink))
+	if w.cfg.heralder != nil {
+		her = w.cfg.heralder(her)
+	}
+	w.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Seed: w.cfg.seed, Ends: [2]qnet.NodeID{alice, bob}, Cycles: w.cycles,
+		Delay: w.half, NoRepeat: w.cfg.noRepeat}, her, w.net.Endpoint(station, nil), w.loop, nil)
+}
+
+// start starts the link layer of one end, anew if there was one.
+func (w *world) start(side int) (*link.Layer, physical.Device) {
+	id, peer := alice+qnet.NodeID(side), bob-qnet.NodeID(side)
+	dev := w.fabric.Device(id)
+	if w.cfg.device != nil {
+		dev = w.cfg.device(dev)
+	}
+	points := []link.Point{{Probability: w.cfg.probability, Fidelity: w.cfg.fidelity}}
+	if w.cfg.points != nil {
+		points = nil
+		for i, f := range w.cfg.points {
+			points = append(points, link.Point{Name: fmt.Sprint(f), Probability: w.cfg.chance(i), Fidelity: f})
+		}
+	}
+	return link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
+		ID: theLink, Name: "alice-bob", Side: side, Peer: peer, PeerName: names[peer], Station: station,
+		Lanes: w.cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: points, Scheduler: w.cfg.scheduler,
+		Queue: w.cfg.queue, Compat: w.cfg.compat}}}, dev, w.net.Endpoint(id, nil), w.loop, nil), dev
+}
+
+// chance returns the success probability of the i-th of several operating points.
+func (c *worldConfig) chance(i int) float64 { return c.probability / float64(i+1) }
 
 func (w *world) run(d time.Duration) {
 	w.t.Helper()
@@ -262,6 +297,12 @@ func (e *end) Expired(_ physical.LinkID, id link.RequestID, seq uint64, had bool
 		if p.Seq == seq {
 			c.pairs = append(c.pairs[:i:i], c.pairs[i+1:]...)
 			e.free(seq)
+			return
+		}
+	}
+	for i, m := range c.measured {
+		if m.Seq == seq {
+			c.measured = append(c.measured[:i:i], c.measured[i+1:]...)
 			return
 		}
 	}

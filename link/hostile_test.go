@@ -1,0 +1,439 @@
+package link_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/physical"
+	"qstack/qnet"
+	"qstack/qnet/control"
+	"qstack/qnet/wire"
+)
+
+// liar is an endpoint that hears what is sent to it and does as it likes.
+type liar struct {
+	*control.Mem
+	heard func(from qnet.NodeID, b []byte)
+}
+
+func (l *liar) Accept(control.Stream, []byte) control.StreamHandler { return nil }
+func (l *liar) PeerUp(qnet.NodeID)                                  {}
+func (l *liar) PeerDown(qnet.NodeID, error)                         {}
+func (l *liar) Datagram(from qnet.NodeID, b []byte) {
+	if l.heard != nil {
+		l.heard(from, b)
+	}
+}
+
+// lie puts a liar in the place of a party.
+func (w *world) lie(id qnet.NodeID) *liar {
+	w.net.Remove(id)
+	w.run(2 * time.Second)
+	l := &liar{Mem: w.net.Endpoint(id, nil)}
+	l.Handle(wire.ServiceLink, l)
+	w.run(0)
+	return l
+}
+
+func (l *liar) tell(t *testing.T, to qnet.NodeID, m wire.Message) {
+	t.Helper()
+	if err := l.Mem.Datagram(to, m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// honest checks that a request of each type is served, and that nothing is left.
+func (w *world) honest() {
+	w.t.Helper()
+	w.ends[0].bases, w.ends[1].bases = pauli, pauli
+	for _, typ := range []link.Type{link.Keep, link.Measure, link.Prepare} {
+		for _, e := range w.ends {
+			id := e.create(link.Request{Type: typ, Pairs: 5, Limit: 5, Deadline: w.loop.Now().Add(5 * time.Second), Bases: pauli})
+			w.runUntil(10*time.Second, func() bool { return w.ended(id) })
+			for side, x := range w.ends {
+				if err := x.requests[id].err; err != nil {
+					w.t.Errorf("side %d: an honest %v request ended with %v", side, typ, err)
+				}
+			}
+		}
+	}
+	w.run(5 * time.Second)
+	w.rest()
+}
+
+// heap returns the bytes in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// restart lets an honest node take the place of a liar, or a new one that of an old.
+func (w *world) restart(side int) {
+	id := alice + qnet.NodeID(side)
+	w.net.Remove(id)
+	w.fabric.Disconnect(id)
+	w.run(2 * time.Second)
+	e := w.ends[side]
+	e.layer, e.dev = w.start(side)
+	e.layer.Handle(e)
+	clear(e.requests)
+	clear(e.held)
+	clear(w.ends[1-side].requests)
+	w.run(0)
+}
+
+// huge are numbers that no honest sender sends.
+var huge = []uint64{0, 1, 1 << 20, 1 << 32, 1 << 40, math.MaxInt64 >> 1, wire.MaxUvarint}
+
+// A peer asks for requests without end, and acknowledges nothing.
+func TestFloodOfAdds(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 1, probability: 0.01, lanes: 2, length: 20, queue: 256})
+	l := w.lie(bob)
+	rng := rand.New(rand.NewPCG(1, 1))
+	pick := func() uint64 { return huge[rng.IntN(len(huge))] }
+	w.ends[0].grant = 1 // else it is all that the link does
+	var before uint64
+	for i := range 200_000 {
+		if i == 100_000 {
+			before = heap()
+		}
+		l.tell(t, alice, &link.Add{Link: theLink, ID: link.RequestID(seqBase+i)<<1 | 1, Kind: link.Type(rng.IntN(3)), Pairs: pick(), Purpose: pick(), Tag: pick(),
+			Deadline: pick(), Schedule: pick(), Point: rng.Uint32N(3), Priority: uint8(rng.IntN(8)), Atomic: rng.IntN(2) == 0, Consecutive: rng.IntN(2) == 0,
+			Store: rng.IntN(2) == 0, Place: pick(), Turn: math.MaxFloat64 * (rng.Float64()*2 - 1), Testing: rng.Float64(), MinFidelity: rng.Float64() * 2})
+		if i%100 == 0 {
+			w.run(time.Microsecond)
+		}
+	}
+	if after := heap(); after > before+1<<20 {
+		t.Errorf("the second 100,000 requests took %d bytes", after-before)
+	}
+	s := w.ends[0].layer.Status()[0]
+	if s.Requests == 0 || s.Requests > 256 {
+		t.Errorf("%d requests are held, at most 256 wanted", s.Requests)
+	}
+	if s.Frames.Limited == 0 {
+		t.Errorf("%+v: want some over the limit", s.Frames)
+	}
+	// There is room for requests of alice, which nobody answers.
+	id := w.ends[0].create(link.Request{Pairs: 1, Limit: 1, Deadline: w.loop.Now().Add(10 * time.Second)})
+	w.run(15 * time.Second)
+	if c := w.ends[0].requests[id]; !c.ended || qnet.CodeOf(c.err) != qnet.ErrNoAnswer {
+		t.Errorf("nobody answers, but %+v", *c)
+	}
+	w.ends[0].grant = 0
+	w.restart(1)
+	w.honest()
+}
+
+// A peer opens windows of all lanes and numbers, with every pattern and limit.
+func TestFloodOfGens(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 2, probability: 0.01, lanes: 2, length: 20})
+	both := [2]*liar{w.lie(alice), w.lie(bob)}
+	rng := rand.New(rand.NewPCG(2, 2))
+	pick := func() uint64 { return huge[rng.IntN(len(huge))] }
+	var before uint64
+	for i := range 200_000 {
+		if i == 100_000 {
+			before = heap()
+		}
+		g := &link.Gen{Link: theLink, Lane: rng.Uint32N(4), Window: windowBase + uint64(i/5), First: w.cycles.From(w.loop.Now()), Count: pick(),
+			Pattern: physical.Pattern{First: pick(), Stride: pick(), Every: pick(), Pause: pick()}, Point: rng.Uint32N(3), Dead: pick(), Bulk: rng.IntN(3) == 0}
+		switch rng.IntN(8) {
+		case 0:
+			g.Lane = rng.Uint32N(1 << 12)
+		case 1:
+			g.First = pick()
+		case 2:
+			g.Pattern, g.Dead = physical.Pattern{}, 0
+		}
+		for range rng.IntN(4) {
+			g.Candidates = append(g.Candidates, link.Candidate{ID: link.RequestID(pick()>>1 + rng.Uint64N(4)), Limit: pick()})
+			g.Others = append(g.Others, link.RequestID(rng.Uint64()>>2))
+		}
+		both[i%2].tell(t, station, g)
+		if i%16 == 0 {
+			both[i%2].tell(t, station, &link.BulkAck{Link: theLink, Lane: g.Lane, Window: g.Window, Next: pick()})
+		}
+		if i%100 == 0 {
+			w.run(time.Microsecond)
+		}
+	}
+	if after := heap(); after > before+1<<20 {
+		t.Errorf("the second 100,000 windows took %d bytes", after-before)
+	}
+	if f := w.station.Frames(); f.Unexpected < 50_000 || f.Limited == 0 {
+		t.Errorf("%+v: want what no honest end sends to be counted, and what is too much", f)
+	}
+	w.restart(0)
+	w.restart(1)
+	w.honest()
+}
+
+// Both ends of a link attempt in cycles that never meet, at a point at which all
+// attempts succeed: the station does not look for a success for ever.
+func TestPatternsThatNeverMeet(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 3, probability: 1, length: 20})
+	var qubits [2]physical.Qubit
+	for side, e := range w.ends {
+		e.dev.Do(physical.Op{Kind: physical.OpArm, Link: theLink}, func(r physical.Result) { qubits[side] = r.Qubit })
+	}
+	w.run(time.Millisecond)
+	both := [2]*liar{w.lie(alice), w.lie(bob)}
+	begin := time.Now()
+	for side, l := range both {
+		l.tell(t, station, &link.Gen{Link: theLink, Window: windowBase + 1, First: w.cycles.From(w.loop.Now()), Count: 1 << 60,
+			Pattern: physical.Pattern{First: uint64(side), Stride: 1, Every: 1, Pause: 1}, Candidates: []link.Candidate{{ID: seqBase << 1, Limit: 5}}})
+	}
+	w.run(100 * time.Millisecond) // 100,000 cycles
+	if d := time.Since(begin); d > 20*time.Second {
+		t.Errorf("100,000 cycles took %v", d)
+	}
+	if w.station.Idle() == nil {
+		t.Error("the station has not begun")
+	}
+	for side := range w.ends {
+		w.restart(side)
+	}
+	w.honest()
+}
+
+// A station lies about everything, and answers what nobody asked for. No pair is
+// handed up twice or for a request that is over (see end.Pair), all requests end
+// by their deadline, and what is false is counted.
+func TestLyingStation(t *testing.T) {
+	for seed := uint64(1); seed <= 6; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldConfig{seed: seed, probability: 0.01, lanes: 3, length: 20, spec: physical.Spec{Storage: 4}})
+			seen := [2]map[uint64]bool{{}, {}}
+			for side, e := range w.ends {
+				e.bases = pauli
+				e.onPair = func(e *end, p link.Pair) {
+					if seen[side][p.Seq] {
+						t.Errorf("side %d: pair %d is handed up twice", side, p.Seq)
+					}
+					seen[side][p.Seq] = true
+					e.free(p.Seq)
+				}
+			}
+			l := w.lie(station)
+			var gens [2]link.Gen
+			l.heard = func(from qnet.NodeID, b []byte) {
+				if t, _, _ := wire.Peek(b); t == (*link.Gen)(nil).Type() {
+					_ = wire.Parse(b, &gens[from-alice])
+				}
+			}
+			rng := rand.New(rand.NewPCG(seed, 4))
+			seq := uint64(seqBase)
+			for i := range 8000 {
+				side := rng.IntN(2)
+				if i%40 == 0 {
+					typ := link.Type(rng.IntN(3))
+					w.ends[side].create(link.Request{Type: typ, Pairs: 3, Limit: 3, Bases: pauli, Deadline: w.loop.Now().Add(time.Duration(1+rng.IntN(20)) * time.Millisecond),
+						Store: typ == link.Keep && rng.IntN(2) == 0, Consecutive: typ == link.Keep && rng.IntN(2) == 0})
+				}
+				g := &gens[side]
+				r := link.Reply{Link: theLink, Lane: g.Lane, Window: g.Window, Seq: seq, Cycle: w.cycles.From(w.loop.Now()), Label: qnet.BellLabel(rng.IntN(4)), Lost: rng.IntN(20) == 0}
+				if len(g.Candidates) > 0 {
+					r.ID = g.Candidates[rng.IntN(len(g.Candidates))].ID
+				}
+				switch rng.IntN(12) {
+				case 0:
+					r.Lane = rng.Uint32N(1 << 12)
+				case 1:
+					r.Window += 1 + rng.Uint64N(1<<30)
+				case 2:
+					r.Cycle = huge[rng.IntN(len(huge))]
+				case 3:
+					r.ID = link.RequestID(seqBase<<1) + link.RequestID(rng.Uint64N(400))
+				case 4:
+					seq = seqBase + rng.Uint64N(10)
+				default:
+					seq++
+				}
+				var m wire.Message = &r
+				switch rng.IntN(4) {
+				case 0:
+					n := rng.IntN(40)
+					b := &link.BulkReply{Link: theLink, Lane: r.Lane, Window: r.Window, ID: r.ID, Index: rng.Uint64N(3), Seq: r.Seq, Cycle: r.Cycle,
+						Steps: make([]uint64, n), Labels: make([]byte, (n+3)/4), Done: rng.IntN(5) == 0, Lost: r.Lost}
+					for i := range b.Steps {
+						b.Steps[i] = rng.Uint64N(3) * rng.Uint64N(1<<20)
+					}
+					m = b
+				case 1:
+					m = &link.Mismatch{Link: theLink, Lane: r.Lane, Window: r.Window, Use: r.ID}
+				}
+				l.tell(t, alice+qnet.NodeID(side), m)
+				if rng.IntN(100) == 0 { // what only a peer may say, and what only a node may
+					l.tell(t, alice+qnet.NodeID(side), &link.End{Link: theLink, ID: r.ID})
+					l.tell(t, alice+qnet.NodeID(side), &link.Gen{Link: theLink})
+				}
+				w.run(time.Duration(rng.Uint64N(uint64(100 * time.Microsecond))))
+			}
+			w.run(time.Second)
+			handed := 0
+			for side, e := range w.ends {
+				for id, c := range e.requests {
+					if !c.ended {
+						t.Errorf("side %d: request %d has not ended by its deadline", side, id)
+					}
+					if n := len(c.pairs) + len(c.measured); n > 3 {
+						t.Errorf("side %d: request %d has %d pairs of 3", side, id, n)
+					}
+					handed += len(c.pairs)
+				}
+				if f := e.layer.Status()[0].Frames; f.Unexpected < 100 || f.Malformed < 10 {
+					t.Errorf("side %d: %+v", side, f)
+				}
+			}
+			t.Logf("%d pairs were believed", handed)
+			w.net.Remove(station)
+			w.run(2 * time.Second)
+			w.startStation()
+			w.run(0)
+			for _, e := range w.ends {
+				e.onPair = nil
+			}
+			w.honest()
+		})
+	}
+}
+
+// A station announces measured pairs that there are not, for ever: what is
+// remembered of them is bounded.
+func TestBulkRepliesWithoutEnd(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 5, probability: 0.01, length: 20})
+	w.ends[0].bases, w.ends[1].bases = pauli, pauli
+	l := w.lie(station)
+	var g link.Gen
+	l.heard = func(from qnet.NodeID, b []byte) {
+		if t, _, _ := wire.Peek(b); t == g.Type() && from == alice {
+			_ = wire.Parse(b, &g)
+		}
+	}
+	id := w.ends[0].create(link.Request{Type: link.Measure, Pairs: 1 << 24, Limit: 1 << 40, Deadline: w.loop.Now().Add(20 * time.Second), Bases: pauli})
+	w.run(10 * time.Millisecond)
+	before := heap()
+	m := &link.BulkReply{Link: theLink, Lane: g.Lane, Window: g.Window, ID: id, Seq: seqBase, Cycle: w.cycles.From(w.loop.Now()) + 1<<40, Steps: make([]uint64, 512), Labels: make([]byte, 128)}
+	for i := range m.Steps {
+		m.Steps[i] = 1
+	}
+	for range 20_000 {
+		l.tell(t, alice, m)
+		m.Index += 512
+		m.Seq += 512
+		m.Cycle += 512
+		w.run(10 * time.Microsecond)
+	}
+	if after := heap(); after > before+8<<20 {
+		t.Errorf("10 million pairs that do not exist take %d bytes", after-before)
+	}
+	if f := w.ends[0].layer.Status()[0].Frames; f.Unexpected+f.Limited == 0 {
+		t.Errorf("%+v", f)
+	}
+	w.run(30 * time.Second)
+	if !w.ended(id) {
+		t.Error("the request has not ended")
+	}
+	w.net.Remove(station)
+	w.run(2 * time.Second)
+	w.startStation()
+	w.run(0)
+	w.honest()
+}
+
+// frames returns all samples as frames of the link, of its first lane or not.
+func sampleFrames() (out [][]byte) {
+	for _, m := range samples() {
+		v := reflect.ValueOf(m).Elem()
+		v.FieldByName("Link").SetUint(uint64(theLink))
+		out = append(out, wire.Append(nil, m))
+		if f := v.FieldByName("Lane"); f.IsValid() {
+			f.SetUint(0)
+			v.FieldByName("Window").SetUint(windowBase + 1)
+			if id := v.FieldByName("ID"); id.IsValid() {
+				id.SetUint(seqBase << 1)
+			}
+			out = append(out, wire.Append(nil, m))
+		}
+	}
+	return out
+}
+
+// FuzzDatagram gives any bytes to a layer and a station that are at work, as from
+// either neighbour. Nothing may panic, no qubit be freed twice or for the wrong
+// request (see device); and when contact was lost and found again, a request is
+// served.
+func FuzzDatagram(f *testing.F) {
+	all := sampleFrames()
+	for i := range all {
+		for to := range byte(4) {
+			f.Add(append([]byte{to, byte(min(255, len(all[i])))}, all[i]...))
+		}
+	}
+	var series []byte
+	for i, b := range all {
+		if len(b) < 256 {
+			series = append(append(series, byte(i), byte(len(b))), b...)
+		}
+	}
+	f.Add(series)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var out bytes.Buffer
+		sc := newScript(t, &out, setting{lanes: 2})
+		defer sc.loop.Close()
+		do := func(line ...string) {
+			t.Helper()
+			if err := sc.command(line); err != nil {
+				t.Fatal(err)
+			}
+			sc.settle()
+		}
+		for range 40 {
+			sc.attempts = append(sc.attempts, 500)
+		}
+		do("alice", "create", "keep", "pairs=3")
+		do("bob", "create", "measure", "pairs=3")
+		frames := 0
+		for ; len(b) >= 2 && frames < 50; frames++ {
+			way := [4][2]qnet.NodeID{{bob, alice}, {station, alice}, {alice, station}, {station, bob}}[b[0]%4]
+			n := min(int(b[1]), len(b)-2)
+			sc.parties[way[1]].handler.Datagram(way[0], slices.Clone(b[2:2+n]))
+			b = b[2+n:]
+			do("run", "100us")
+		}
+		// All is forgotten.
+		for _, way := range [][2]string{{"alice", "bob"}, {"alice", "station"}, {"bob", "station"}} {
+			do("down", way[0], way[1])
+		}
+		do("run", "10ms")
+		for _, n := range sc.nodes {
+			for seq := range n.pairs {
+				n.free(seq)
+			}
+		}
+		for _, way := range [][2]string{{"alice", "bob"}, {"alice", "station"}, {"bob", "station"}} {
+			do("up", way[0], way[1])
+		}
+		do("run", "10ms")
+		out.Reset()
+		sc.attempts = nil
+		do("alice", "create", "keep", "pairs=1")
+		do("run", "2s")
+		if bytes.Count(out.Bytes(), []byte(": <nil>\n")) != 2 || bytes.Count(out.Bytes(), []byte(" pair #")) != 2 {
+			t.Errorf("an honest request was not served:\n%s", &out)
+		}
+	})
+}
