@@ -144,6 +144,23 @@ func (e *end) learn(seq uint64, t *testRound, side int, basis, bit uint8) {
 		e.estimator.Learn(t.point, t.usage, estimate.Round{Basis: int(b), Label: t.label, A: t.bit[0], B: t.bit[1]})
 		if e.learnt++; e.learnt%64 == 0 {
 			e.estimator.forget()
+			e.reconsider()
+		}
+	}
+}
+
+// reconsider ends the requests of this end that what test rounds have shown
+// does not grant any more. Those of the peer are for the peer to end.
+func (e *end) reconsider() {
+	for _, id := range e.sortedRequests() {
+		q := e.requests[id]
+		if q == nil || q.minF == 0 || int(id&1) != e.cfg.Side || q.state != reqActive {
+			continue
+		}
+		a := e.estimator.ask(question{usage: e.usage(q), point: q.point}, e.l.loop.Now())
+		if a.err == nil && a.estimate.Granted < q.minF {
+			e.abort(q, qnet.Errorf(qnet.ErrFidelity, "link %s: fidelity %.4f asked, test rounds show %.4f (between %.4f and %.4f): the hardware is not what its data sheet says",
+				e.cfg.Name, q.minF, a.estimate.Measured, a.estimate.Lower, a.estimate.Upper))
 		}
 	}
 }

@@ -27,6 +27,8 @@ type worldConfig struct {
 	spec        physical.Spec
 	dephasing   float64 // of a storage qubit by an attempt
 	hazards     control.LinkConfig
+	told        float64 // fidelity that the data sheet tells, if not 0
+	testing     float64 // share of test rounds
 	scheduler   func() link.Scheduler
 	device      func(physical.Device) physical.Device // wraps that of each end, if given
 	heralder    func(link.Heralder) link.Heralder     // wraps that of the station, if given
@@ -124,6 +126,10 @@ func (w *world) start(side int) (*link.Layer, physical.Device) {
 		dev = w.cfg.device(dev)
 	}
 	points := []link.Point{{Probability: w.cfg.probability, Fidelity: w.cfg.fidelity}}
+	if f := w.cfg.told; f != 0 {
+		points[0].Fidelity = f
+		points[0].Heralds = herald.Ideal{Probability: 1, Fidelity: f, PeriodNS: 1}.Heralds()
+	}
 	if w.cfg.points != nil {
 		points = nil
 		for i, f := range w.cfg.points {
@@ -133,7 +139,7 @@ func (w *world) start(side int) (*link.Layer, physical.Device) {
 	return link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
 		ID: theLink, Name: "alice-bob", Side: side, Peer: peer, PeerName: names[peer], Station: station,
 		Lanes: w.cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: points, Scheduler: w.cfg.scheduler,
-		Queue: w.cfg.queue, Compat: w.cfg.compat}}}, dev, w.net.Endpoint(id, nil), w.loop, nil), dev
+		Queue: w.cfg.queue, TestRounds: w.cfg.testing, Compat: w.cfg.compat}}}, dev, w.net.Endpoint(id, nil), w.loop, nil), dev
 }
 
 // chance returns the success probability of the i-th of several operating points.
