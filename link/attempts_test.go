@@ -278,3 +278,26 @@ func checkMeasured(t *testing.T, w *world, id link.RequestID, n int) []link.Meas
 	}
 	return a
 }
+
+// A request for few measured pairs lasts no longer than its attempts, and a cycle to
+// begin with: where each attempt succeeds, n pairs take n cycles and one for each
+// request.
+func TestFewMeasuredPairs(t *testing.T) {
+	for _, each := range []uint64{1, 2, 3, 10, 50} {
+		w := newWorld(t, worldConfig{seed: 41, probability: 1, period: 1e5, length: 20, scheduler: func() link.Scheduler { return link.FCFS{} }})
+		var ids []link.RequestID
+		const pairs = 600
+		for range pairs / each {
+			ids = append(ids, w.ends[0].create(link.Request{Type: link.Measure, Pairs: each, Limit: each, Deadline: qnet.Never, PeerBases: physical.BasisSource{Bases: []qnet.Basis{qnet.BasisZ}}}))
+		}
+		began := w.loop.Now()
+		w.runUntil(10*time.Second, func() bool { return w.ended(ids[len(ids)-1]) })
+		cycles := float64(w.loop.Now().Sub(began)) / w.cfg.period
+		// It is looked at every 10 ms, 100 cycles.
+		if most := float64(pairs+len(ids)) + 102; cycles > most {
+			t.Errorf("%d pairs for requests of %d took %.0f cycles, want at most %.0f", pairs, each, cycles, most)
+		}
+		w.run(time.Second)
+		w.rest()
+	}
+}

@@ -111,9 +111,9 @@ func (b *batch) draw() {
 			sent++
 		}
 	}
-	b.frameAt = now.Add(bulkInterval)
-	if sent == maxBurst {
-		b.frameAt = now // there is more
+	b.frameAt = now
+	if sent < maxBurst && left >= fewPairs { // else there is more, or no more than a frame for each would cost
+		b.frameAt = now.Add(bulkInterval)
 	}
 	done := left == 0
 	s.several = append(s.several[:0], b.matches...) // some may end

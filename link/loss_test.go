@@ -181,7 +181,7 @@ func TestFullQueues(t *testing.T) {
 		w := newWorld(t, worldConfig{seed: seed, probability: 0.05, length: 1000, queue: 16, hazards: bad})
 		var ids []link.RequestID
 		busy := 0
-		for range 40 {
+		for range 100 {
 			for _, e := range w.ends {
 				for range 12 {
 					id, err := e.layer.Create(theLink, link.Request{Pairs: 1, Limit: 1, Deadline: qnet.Never})
@@ -229,7 +229,7 @@ func TestFullQueues(t *testing.T) {
 				t.Errorf("request %d ended with %v", id, a.err)
 			}
 		}
-		if served < 20 || busy == 0 {
+		if served < 50 || busy == 0 {
 			t.Errorf("%d served, %d refused by the peer, %d at once: the test tests little", served, refused, busy)
 		}
 		w.run(20 * time.Second)

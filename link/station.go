@@ -21,6 +21,7 @@ const (
 	maxCounts     = 4096 // requests whose pairs are counted
 	maxUnacked    = 64   // bulk frames that one end has not acknowledged, besides those on their way
 	bulkInterval  = 2 * time.Millisecond
+	fewPairs      = 32 // of a request that are left: they do not wait for a frame to fill
 	maxFrameBytes = 1000
 	maxVain       = 1024
 	maxBurst      = 16               // frames announced in one event
