@@ -96,7 +96,10 @@ func (r *Report) Verify(ref *Reference) {
 			r.Checks = append(r.Checks, c)
 		}
 	}
-	r.Verdict = Pass
+	r.Verdict = IsInformative // unless something is judged
+	if slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Verdict == Pass }) {
+		r.Verdict = Pass
+	}
 	if slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Verdict == Fail }) {
 		r.Verdict = Fail
 	}
@@ -189,7 +192,7 @@ func (x *Ratio) check(a, b *RowReport) Check {
 	return c.judged(x.Judge, c.Ours >= x.Min-c.Allowed && c.Ours <= x.Max+c.Allowed)
 }
 
-// rounding is the relative difference that is none.
+// rounding is the difference that is none: of fidelities, and relative of others.
 const rounding = 1e-9
 
 // check compares what is asked for at A and at B: the relative difference in the
@@ -248,10 +251,6 @@ func ends(run *workload.Result, typ, name string) (a, b float64, ok bool) {
 	return x.Mean, y.Mean, ok && ok2
 }
 
-// exactness is what a figure that should be exact may be off by: sums of millions
-// of numbers.
-const exactness = 1e-9
-
 // checks compares figures of each type of request with the one that they are not to
 // be below. Each type must have one of them at least.
 func (x *Above) checks(row *RowReport) []Check {
@@ -277,7 +276,7 @@ func (x *Above) checks(row *RowReport) []Check {
 			found = true
 			d := c
 			d.Figure, d.Ours, d.StdErr, d.Want, d.WantErr, d.Runs = name, f.Mean, f.StdErr, bound.Mean, bound.StdErr, f.N
-			d.Allowed = x.Sigmas*math.Hypot(f.StdErr, bound.StdErr) + exactness
+			d.Allowed = x.Sigmas*math.Hypot(f.StdErr, bound.StdErr) + rounding
 			out = append(out, d.judged(true, d.Ours >= d.Want-d.Allowed))
 		}
 		if !found {

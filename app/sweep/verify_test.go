@@ -108,6 +108,15 @@ func want(tolerance, value string) string {
 
 const relative = "tolerance.throughput_hz = { relative = 0.05 }"
 
+// What is not judged does not pass.
+func TestVerifyNothing(t *testing.T) {
+	o := outcome{throughput: 10, scaled: 2, e: 0.02, fidelity: 0.8}
+	r := judge(t, "", o)
+	if r.Verdict != sweep.IsInformative {
+		t.Errorf("%s: %+v", r.Verdict, r.Checks)
+	}
+}
+
 // A row passes if it is within its tolerance and there is enough of it.
 func TestVerifyRows(t *testing.T) {
 	o := outcome{throughput: 10, scaled: 2, e: 0.02, fidelity: 0.8}
