@@ -593,7 +593,7 @@ func TestTimeouts(t *testing.T) {
 func TestEnds(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		ctx := context.Background()
-		ready := e.loop.NewWaiter()
+		ready, heard := e.loop.NewWaiter(), e.loop.NewWaiter()
 		e.Go(func() {
 			n := e.node("charlie")
 			defer n.Close()
@@ -605,9 +605,14 @@ func TestEnds(t *testing.T) {
 					t.Errorf("socket %v %v %d", c.LocalAddr(), c.RemoteAddr(), c.Hops())
 				}
 				must(c.Write([]byte("go")))
+				word := make([]byte, 5)
+				must(io.ReadFull(c, word))
+				if string(word) == "break" {
+					heard.Wake()
+				}
 				_, err := c.Keep(ctx, 1)
-				b, readErr := io.ReadAll(c)
-				switch string(b) {
+				_, readErr := io.ReadAll(c)
+				switch string(word) {
 				case "close":
 					wantErr(t, err, qnet.ErrPeerClosed, "alice closed the socket")
 					if readErr != nil {
@@ -615,14 +620,14 @@ func TestEnds(t *testing.T) {
 					}
 					_, err = c.Write([]byte("x"))
 					wantErr(t, err, qnet.ErrPeerClosed, "alice closed the socket")
-				case "end":
+				case "leave":
 					wantErr(t, err, qnet.ErrPeerClosed, "the program at alice has ended")
 					wantErr(t, readErr, qnet.ErrPeerClosed, "the program at alice has ended")
-				case "down":
+				case "break":
 					wantErr(t, err, qnet.ErrUnavail, "alice is down")
 					wantErr(t, readErr, qnet.ErrUnavail, "alice is down")
 				default:
-					t.Errorf("read %q, %v", b, readErr)
+					t.Errorf("read %q, %v", word, readErr)
 				}
 				check(c.Close())
 				check(c.Close())
@@ -649,7 +654,7 @@ func TestEnds(t *testing.T) {
 
 			c = dial()
 			must(n.Qubit(ctx)) // freed with the session
-			must(c.Write([]byte("end")))
+			must(c.Write([]byte("leave")))
 			check(n.Close())
 			check(n.Close())
 			_, err := n.Qubit(ctx)
@@ -662,17 +667,14 @@ func TestEnds(t *testing.T) {
 			n = e.node("alice")
 			defer n.Close()
 			c = dial()
-			must(c.Write([]byte("down")))
+			must(c.Write([]byte("break")))
 			g := e.group()
 			g.Go(func() {
 				_, err := c.ReceiveQubit(ctx)
 				wantErr(t, err, qnet.ErrUnavail, "charlie is down")
 			})
-			// The break overtakes nothing: what was written is there already.
-			for range 3 {
-				must(n.Qubit(ctx)).Free()
-			}
-			e.loop.Post(func() { e.loop.After(5*time.Millisecond, e.world.Break) })
+			check(heard.Wait(ctx))
+			e.loop.Post(e.world.Break)
 			g.Wait()
 			_, err = io.ReadAll(c)
 			wantErr(t, err, qnet.ErrUnavail, "charlie is down")

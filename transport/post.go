@@ -115,10 +115,13 @@ func (k *socket) check(p *post, m *Ask) error {
 	fail := func(code qnet.Code, format string, args ...any) error {
 		return qnet.Errorf(code, "%v: "+format, append([]any{p}, args...)...)
 	}
-	if k.state != open {
-		return qnet.Errorf(qnet.ErrClosed, "the socket to %s:%d is closed", k.peerName, k.port)
+	if k.ended != nil { // the word of that is on the way
+		return k.ended
 	}
-	if k.circuit == nil { // the word of that is on the way
+	if k.state != open {
+		return qnet.Errorf(qnet.ErrClosed, "the socket to %s:%d is not open yet", k.peerName, k.port)
+	}
+	if k.circuit == nil { // the same
 		return fail(qnet.ErrPeerClosed, "%s closed the socket", k.peerName)
 	}
 	limit := uint64(1)

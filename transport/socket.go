@@ -86,6 +86,7 @@ type socket struct {
 
 	sendWindow, recvWindow uint64
 	sentEnd, gotEnd        bool
+	ended                  error // why the socket has closed
 }
 
 func newSocket(l *Layer, peer qnet.NodeID, port uint16) *socket {
@@ -327,6 +328,7 @@ func (k *socket) end(err error) {
 		delete(k.l.invited, k.tag)
 	}
 	k.become(closed)
+	k.ended = err
 	for _, p := range k.postsInOrder() {
 		k.void(p, err)
 	}
