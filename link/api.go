@@ -133,9 +133,11 @@ type Handler interface {
 	// Measured hands up measured pairs, in order of Seq; the slice is lent.
 	Measured(link physical.LinkID, id RequestID, ms []Measured)
 	// Expired voids a pair: one end does not have its half. had tells whether it
-	// was handed up here.
+	// was handed up here. It may come after the end of a request that was given up
+	// or met its deadline.
 	Expired(link physical.LinkID, id RequestID, seq uint64, had bool)
-	// Ended tells that a request is over: complete (nil) or why not.
+	// Ended tells that a request is over: complete (nil), both ends have all its
+	// pairs, or why not. One that has all pairs here at its deadline is complete.
 	Ended(link physical.LinkID, id RequestID, err error)
 	// LinkChange tells that a link came up (nil) or went down, and why.
 	LinkChange(link physical.LinkID, err error)

@@ -9,10 +9,11 @@ import (
 // station's columns (which cycles succeeded, and how) with the device's (what
 // this end measured in them).
 type bulk struct {
-	q        *request
-	next     uint64 // pairs of the window that the station has announced
-	seq      uint64 // no smaller number comes
-	done     bool   // it will announce no more
+	q        *request  // nil if it is over: what is still announced is void then
+	id       RequestID // its identity; 0 if the window is not for measuring
+	next     uint64    // pairs of the window that the station has announced
+	seq      uint64    // no smaller number comes
+	done     bool      // it will announce no more
 	heralds  queue[announced]
 	outcomes queue[outcome]
 }
@@ -32,7 +33,7 @@ type outcome struct {
 const maxHeralds = 1 << 16
 
 func (b *bulk) reset() {
-	b.q, b.next, b.seq, b.done = nil, 0, 0, false
+	b.q, b.id, b.next, b.seq, b.done = nil, 0, 0, 0, false
 	b.heralds.clear()
 	b.outcomes.clear()
 }
@@ -62,7 +63,7 @@ func (q *queue[T]) pop() {
 func (q *queue[T]) clear() { q.items, q.head = q.items[:0], 0 }
 
 func (l *lane) armBulk(q *request) {
-	l.bulk.q = q
+	l.bulk.q, l.bulk.id = q, q.ID
 	window := l.window
 	sink := func(o physical.Outcomes, err error) {
 		if l.window == window && l.bulk.q == q {
@@ -92,40 +93,84 @@ func (e *end) onBulkReply(m *BulkReply) {
 	l := &e.lanes[m.Lane]
 	ack := &e.bulkAck
 	*ack = BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
-	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.q == nil || m.ID != l.bulk.q.ID && m.ID != 0 {
+	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.id == 0 || m.ID != l.bulk.id && m.ID != 0 {
 		ack.Next = m.after() // of a window that is over
 		e.send(e.cfg.Station, ack)
 		return
 	}
 	b := &l.bulk
-	if next := m.after(); m.Index == b.next && !b.done {
-		if b.heralds.len() >= maxHeralds || m.Seq < b.seq {
-			e.frames.Unexpected++
-			return
-		}
-		b.seq = m.Seq + uint64(len(m.Steps))
+	next := m.after()
+	fresh := m.Index == b.next && !b.done
+	if fresh && (b.heralds.len() >= maxHeralds || m.Seq < b.seq) {
+		e.frames.Unexpected++
+		return
+	}
+	if fresh {
+		b.next, b.done, b.seq = next, m.Done, m.Seq+uint64(len(m.Steps))
+	}
+	ack.Next = b.next
+	e.send(e.cfg.Station, ack)
+	if fresh && (m.Lost || b.q == nil) {
+		l.lose(m.Seq, len(m.Steps))
+	} else if fresh {
 		cycle := m.Cycle
-		if m.Lost && len(m.Steps) > 0 {
-			e.lose(l.bulk.q, m.Seq, m.Seq+uint64(len(m.Steps)))
-			m.Steps = nil
-		}
 		for i, step := range m.Steps {
 			cycle += step
 			label := qnet.BellLabel(m.Labels[i/4] >> (2 * (i % 4)) & 3)
 			b.heralds.push(announced{seq: m.Seq + uint64(i), cycle: cycle, label: label})
 		}
-		b.next = next
-		b.done = m.Done
 	}
-	ack.Next = b.next
-	e.send(e.cfg.Station, ack)
-	if b.q != nil {
+	switch {
+	case b.q != nil:
 		l.join()
+	case b.done:
+		l.release()
+		e.serve()
 	}
 }
 
+// lose voids announced pairs, from seq on, which this end does not have, but for
+// those that the peer has voided already.
+func (l *lane) lose(seq uint64, n int) {
+	e, id := l.e, l.bulk.id
+	s := span{seq, seq}
+	for end := seq + uint64(n); seq < end; seq++ {
+		if !e.isVoid(seq) {
+			s.end = seq + 1
+			continue
+		}
+		if s.first < s.end {
+			e.lose(id, s)
+		}
+		s = span{seq + 1, seq + 1}
+	}
+	if s.first < s.end {
+		e.lose(id, s)
+	}
+}
+
+// abandon closes a lane that measures for a request that is over: what is
+// announced and not handed up is void, and so is what is still announced.
+func (l *lane) abandon() {
+	b := &l.bulk
+	b.q = nil
+	for b.heralds.len() > 0 {
+		first, n := b.heralds.front().seq, 0
+		for ; b.heralds.len() > 0 && n < maxFrame && b.heralds.front().seq == first+uint64(n); n++ {
+			b.heralds.pop()
+		}
+		l.lose(first, n)
+	}
+	b.outcomes.clear()
+	if b.done {
+		l.release()
+		return
+	}
+	l.close()
+}
+
 // join hands up the pairs of which both columns are there. It can not leave any
-// out: the other end has them too.
+// out that the other end has.
 func (l *lane) join() {
 	e, b, q := l.e, &l.bulk, l.bulk.q
 	out := e.measured[:0]
@@ -141,6 +186,11 @@ func (l *lane) join() {
 			continue // nobody heralded it
 		}
 		b.heralds.pop()
+		if e.isVoid(h.seq) {
+			q.void++
+			e.version++
+			continue
+		}
 		if test, _ := q.tests(h.seq); test {
 			basis := axis(q.bases.Basis(o.basis))
 			e.skip(q)
@@ -151,9 +201,7 @@ func (l *lane) join() {
 			}
 			continue
 		}
-		if e.cfg.Compat.ReferenceRetries { // else no measured pair is ever void
-			e.remember(h.seq, q.ID)
-		}
+		e.remember(span{h.seq, h.seq + 1}, q.ID)
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out

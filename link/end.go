@@ -49,7 +49,8 @@ type end struct {
 	anchor    uint64     // cycle from which patterns of attempts count, the same at both ends
 
 	expiring []*expiring
-	voided   []uint64 // the latest pairs that the peer voided, oldest first
+	voided   []span // the latest pairs that the peer voided, oldest first
+	voidedTo uint64 // the end of all of them
 	recent   []taken
 	nRecent  int
 
@@ -67,12 +68,6 @@ type end struct {
 	outcomes Outcomes
 	measured []Measured
 	frames   Frames
-}
-
-// taken remembers which request a pair was handed up for.
-type taken struct {
-	seq uint64
-	id  RequestID
 }
 
 func newEnd(l *Layer, cfg EndConfig) *end {
@@ -159,7 +154,7 @@ func (e *end) peerDown(error) {
 		e.over, e.nOver, e.latest = e.over[:0], 0, 0 // a peer that comes back may count anew
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
-		e.voided = nil
+		e.voided, e.voidedTo = nil, 0
 		clear(e.recent) // and so may a station
 		e.anchor = physical.CycleBase
 		for i := range e.lanes {

@@ -7,12 +7,6 @@ import (
 	"qstack/qnet/event"
 )
 
-// lost is why a request ends of which one pair is void, in compatibility with the
-// reference.
-func (e *end) lost() error {
-	return qnet.Errorf(qnet.ErrExpired, "link %s: one end did not hear of a pair", e.cfg.Name)
-}
-
 // expiring is one range of pairs that the peer is being told to void.
 type expiring struct {
 	first, end uint64
@@ -20,31 +14,40 @@ type expiring struct {
 	timer      event.Timer
 }
 
-// expire voids a pair of which this end has no use.
-func (e *end) expire(seq uint64, id RequestID) {
+// expire voids a pair of which this end has no use; had tells whether it was handed
+// up.
+func (e *end) expire(seq uint64, id RequestID, had bool) {
 	q := e.requests[id]
 	if q != nil {
 		q.void++
 		e.version++
 	}
 	e.voidRange(seq, seq+1)
-	e.l.handler.Expired(e.cfg.ID, id, seq, false)
-	if q != nil && e.cfg.Compat.ExpireRequests {
-		e.abort(q, e.lost())
+	e.l.handler.Expired(e.cfg.ID, id, seq, had)
+	e.expireRequest(q)
+}
+
+// expireRequest ends a request of which a pair is void, in compatibility with the
+// reference.
+func (e *end) expireRequest(q *request) {
+	if q != nil && e.cfg.Compat.ExpireRequests && q.state != reqEnding {
+		e.abort(q, qnet.Errorf(qnet.ErrExpired, "link %s: one end did not hear of a pair", e.cfg.Name))
 	}
 }
 
-// lose voids measured pairs that this end has not heard of in time.
-func (e *end) lose(q *request, first, end uint64) {
-	q.void += end - first
-	e.version++
-	e.voidRange(first, end)
-	for seq := first; seq < end; seq++ {
-		e.l.handler.Expired(e.cfg.ID, q.ID, seq, false)
+// lose voids measured pairs of which this end has heard too late: their request is
+// over, or they are not repeated.
+func (e *end) lose(id RequestID, s span) {
+	q := e.requests[id]
+	if q != nil {
+		q.void += s.end - s.first
+		e.version++
 	}
-	if e.cfg.Compat.ExpireRequests {
-		e.abort(q, e.lost())
+	e.voidRange(s.first, s.end)
+	for seq := s.first; seq < s.end; seq++ {
+		e.l.handler.Expired(e.cfg.ID, id, seq, false)
 	}
+	e.expireRequest(q)
 }
 
 // voidRange tells the peer that pairs are void.
@@ -76,22 +79,17 @@ func (e *end) onExpire(m *LinkExpire) {
 	e.limits[0].spent += float64(m.End - m.First - 1) // as much as that many frames
 	e.send(e.cfg.Peer, &LinkExpireAck{Link: e.cfg.ID, First: m.First, End: m.End})
 	for seq := m.First; seq < m.End; seq++ {
-		if slices.Contains(e.voided, seq) {
+		if e.isVoid(seq) {
 			continue
 		}
-		if len(e.voided) >= 256 {
-			e.voided = slices.Delete(e.voided, 0, 1)
-		}
-		e.voided = append(e.voided, seq)
+		e.noteVoid(seq)
 		e.expired++
 		e.trace("expired").Uint("seq", seq).End()
 		id, had := e.untake(seq)
 		if had {
 			e.l.handler.Expired(e.cfg.ID, id, seq, true)
 		}
-		if q := e.requests[id]; q != nil && e.cfg.Compat.ExpireRequests && q.state == reqActive {
-			e.abort(q, e.lost())
-		}
+		e.expireRequest(e.requests[id])
 	}
 	e.serve()
 }

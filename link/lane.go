@@ -155,7 +155,7 @@ func (l *lane) armed(r physical.Result) {
 }
 
 func (l *lane) armFailed(err error) {
-	l.bulk.q = nil
+	l.bulk.reset()
 	l.freeStorage()
 	l.state = laneHeld
 	l.unstored = l.group.store && errors.Is(err, qnet.ErrNoMemory)
@@ -212,17 +212,6 @@ func (l *lane) close() {
 	}
 }
 
-// abandon closes a lane that measures for a request that is over: what is still
-// announced is nobody's.
-func (l *lane) abandon() {
-	l.bulk.reset()
-	if l.state == laneClosing {
-		l.sendClose() // it waits for what is announced, not for the answer
-		return
-	}
-	l.close()
-}
-
 // sendClose tells the station that the window is over, until it answers.
 func (l *lane) sendClose() {
 	e := l.e
@@ -241,7 +230,7 @@ func (l *lane) sendClose() {
 // closed is the station's answer that it has ended the window. What it has
 // announced in bulk before is still on the way.
 func (l *lane) closed() {
-	if l.bulk.q != nil {
+	if l.bulk.id != 0 {
 		l.timer.Stop()
 		return
 	}

@@ -124,18 +124,21 @@ func (m *AddAck) Fields(c *wire.Codec) {
 	c.Float("best", &m.Best, "of a request refused for its fidelity: what can be reached; else 0")
 }
 
-// End tells the peer that a request is over.
+// End tells the peer that a request is over, or that this end has all its pairs.
 type End struct {
 	Link physical.LinkID
 	ID   RequestID
 	Code qnet.Code
 	Text string
+	Void uint64
 }
 
 func (m *End) link() physical.LinkID { return m.Link }
 
 func (*End) Type() wire.Type { return 0x12 }
-func (*End) Doc() string     { return "Ends a request at both ends. Repeated until EndAck." }
+func (*End) Doc() string {
+	return "Ends a request at both ends; or, with code 0, says that all its pairs are there at the sender. Repeated until EndAck or, with code 0, an End of the peer."
+}
 
 // Fields visits the fields.
 func (m *End) Fields(c *wire.Codec) {
@@ -143,9 +146,10 @@ func (m *End) Fields(c *wire.Codec) {
 	idField(c, &m.ID)
 	wire.Uint(c, "code", &m.Code, 0, "why")
 	c.String("text", &m.Text, maxText, "the same for people, if there is more to say")
+	c.Uvarint("void", &m.Void, "pairs of the request that were void so far")
 }
 
-// EndAck answers End.
+// EndAck answers End: the sender has the request no more.
 type EndAck struct {
 	Link physical.LinkID
 	ID   RequestID
@@ -154,7 +158,7 @@ type EndAck struct {
 func (m *EndAck) link() physical.LinkID { return m.Link }
 
 func (*EndAck) Type() wire.Type { return 0x13 }
-func (*EndAck) Doc() string     { return "Answers End." }
+func (*EndAck) Doc() string     { return "Answers End: the sender does not have the request any more." }
 
 // Fields visits the fields.
 func (m *EndAck) Fields(c *wire.Codec) {

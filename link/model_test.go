@@ -571,8 +571,8 @@ func (e *modelEnd) Pair(p link.Pair) {
 	if p.Link != theLink || !(p.Goodness >= 0 && p.Goodness <= 1) || p.Goodness < r.MinFidelity-1e-9 || p.GoodAt > now || p.GoodAt < p.Created {
 		m.faultf("side %d: %+v", e.side, p)
 	}
-	if r.Consecutive && len(s.kept) > 0 && s.kept[0].at != now {
-		m.faultf("side %d: pairs of request %d, to be alive together, at %v and now", e.side, p.Request, s.kept[0].at)
+	if i := slices.IndexFunc(s.kept, func(o modelPair) bool { return o.at != now && !s.void[o.Seq] }); i >= 0 && r.Consecutive {
+		m.faultf("side %d: pairs of request %d, to be alive together, at %v and now", e.side, p.Request, s.kept[i].at)
 	}
 	s.kept = append(s.kept, modelPair{p, now, true})
 	e.bounds(s)
@@ -794,8 +794,8 @@ func (m *model) judge(c *contract) {
 		if c.r.Deadline != qnet.Never && s.ended && !s.by && s.at > c.r.Deadline.Add(time.Duration(m.w.cfg.period)) {
 			m.faultf("side %d: request %d ended at %v, after its deadline %v", side, c.id, s.at, c.r.Deadline)
 		}
-		if c.r.Consecutive && len(s.kept) > 0 && len(s.kept) != int(c.r.Pairs) {
-			m.faultf("side %d: %d of %d pairs of request %d, to be alive together", side, len(s.kept), c.r.Pairs, c.id)
+		if n := s.valid(); c.r.Consecutive && n > 0 && n != c.r.Pairs {
+			m.faultf("side %d: %d of %d pairs of request %d, to be alive together", side, n, c.r.Pairs, c.id)
 		}
 	}
 	a, b := c.sides[c.creator], c.sides[1-c.creator]
@@ -805,9 +805,6 @@ func (m *model) judge(c *contract) {
 	x, y := a.names(), b.names()
 	if c.r.Type == link.Measure {
 		m.parities(a, b)
-		if a.err != nil || b.err != nil || a.by || b.by {
-			return // of what is announced when it is given up, each end has what it has heard of
-		}
 	}
 	if !slices.Equal(x, y) {
 		m.faultf("request %d, %+v: the creator, which ended with %v, has alone %v; the peer, which ended with %v, %v", c.id, c.r, a.err, onlyIn(x, y), b.err, onlyIn(y, x))

@@ -20,18 +20,18 @@ func (l *lane) succeeded(m *Reply) {
 	void := m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, e.cfg.Cycles.Instant(m.Cycle))
 	if void || e.atomic != nil && e.atomic != q && e.atomic.got > 0 {
 		l.release()
-		e.expire(m.Seq, m.ID)
+		e.expire(m.Seq, m.ID, false)
 		e.serve()
 		return
 	}
-	if slices.Contains(e.voided, m.Seq) {
+	if e.isVoid(m.Seq) {
 		q.void++
 		e.version++
 		l.release()
 		e.serve()
 		return
 	}
-	if slices.ContainsFunc(e.recent, func(t taken) bool { return t.seq == m.Seq && t.id != 0 }) {
+	if slices.ContainsFunc(e.recent, func(t taken) bool { return t.has(m.Seq) }) {
 		e.frames.Unexpected++ // another lane has it
 		l.release()
 		e.serve()
@@ -46,7 +46,7 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
-	e.remember(m.Seq, q.ID)
+	e.remember(span{m.Seq, m.Seq + 1}, q.ID)
 	e.took(q, 1)
 	p := Pair{Link: e.cfg.ID, Request: q.ID, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created}
 	l.state = laneHeld
@@ -114,7 +114,7 @@ func (l *lane) moved(r physical.Result) {
 		e.free(p.Qubit)
 		if !l.void {
 			e.giveBack(p.Seq)
-			e.expire(p.Seq, p.Request)
+			e.expire(p.Seq, p.Request, false)
 		}
 	default:
 		e.handUp(q, p)
@@ -144,7 +144,7 @@ func (l *lane) measure(q *request, p Pair) {
 		q.measuring = slices.Delete(q.measuring, i, i+1)
 		if r.Err != nil {
 			e.giveBack(p.Seq)
-			e.expire(p.Seq, q.ID)
+			e.expire(p.Seq, q.ID, false)
 			return
 		}
 		e.measured = append(e.measured[:0], Measured{Seq: p.Seq, Label: p.Label, Basis: basis, Bit: r.Bit, Created: p.Created, Goodness: q.goodness})
@@ -195,12 +195,6 @@ func (e *end) giveUp(q *request) {
 	}
 }
 
-// remember notes for which request a pair was taken.
-func (e *end) remember(seq uint64, id RequestID) {
-	e.recent[e.nRecent%len(e.recent)] = taken{seq: seq, id: id}
-	e.nRecent++
-}
-
 // took counts pairs of a request.
 func (e *end) took(q *request, n uint64) {
 	if q.Atomic && (e.atomic == nil || e.atomic.got == 0) {
@@ -215,25 +209,36 @@ func (e *end) took(q *request, n uint64) {
 	e.review(q)
 }
 
-// complete finishes a request that has all its pairs.
+// complete finishes a request that has all its pairs, as soon as the other end has
+// them too.
 func (e *end) complete(q *request) {
 	if q.Pairs == 0 || q.got < q.Pairs || q.pending > 0 || e.requests[q.ID] != q || q.state != reqActive {
 		return
 	}
-	e.drop(q)
-	e.l.handler.Ended(e.cfg.ID, q.ID, nil)
+	e.deactivate(q)
+	q.state = reqComplete
+	switch {
+	case !e.voidable(q):
+		e.finish(q)
+	case q.confirmed():
+		e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: q.ID})
+		e.finish(q)
+	default:
+		q.retry.Stop()
+		q.tries, q.endCode, q.endText = 0, qnet.OK, ""
+		e.sendEnd(q)
+	}
+	e.serve()
 }
 
-// unname forgets for which request a pair was taken, and returns it, 0 if it never
-// was taken.
-func (e *end) unname(seq uint64) (id RequestID) {
-	for i := range e.recent {
-		if t := &e.recent[i]; t.seq == seq && t.id != 0 {
-			id, *t = t.id, taken{}
-			break
-		}
-	}
-	return id
+// confirmed reports whether the peer has said that it has all pairs of a request,
+// and knew of the same void ones: else one that this end has is void there.
+func (q *request) confirmed() bool { return q.peerVoid == q.void+1 }
+
+// finish is the good end of a request.
+func (e *end) finish(q *request) {
+	e.drop(q)
+	e.l.handler.Ended(e.cfg.ID, q.ID, nil)
 }
 
 // giveBack forgets a pair that was taken. It returns its request, 0 if it never
@@ -242,16 +247,20 @@ func (e *end) giveBack(seq uint64) RequestID {
 	id := e.unname(seq)
 	if q := e.requests[id]; q != nil && q.state != reqEnding {
 		q.got--
+		if q.state == reqComplete {
+			q.retry.Stop()
+			q.state = reqActive
+			e.pace(q)
+		}
 		e.version++
 		e.review(q)
 	}
 	return id
 }
 
-// untake takes a pair back that the peer voided, so that its request gets
-// another; a request that is complete already can not, and ends at the peer. It
-// returns the request, 0 if the pair was never taken, and whether it was handed
-// up.
+// untake takes a pair back that the peer voided, so that its request gets another
+// unless it is over. It returns the request, 0 if the pair was never taken, and
+// whether it was handed up.
 func (e *end) untake(seq uint64) (id RequestID, had bool) {
 	if id = e.giveBack(seq); id == 0 {
 		return 0, false
@@ -268,10 +277,6 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 		}
 	}
 	if q == nil {
-		q = &request{Entry: Entry{ID: id}, index: -1, state: reqEnding, endCode: qnet.ErrCancelled, deadline: qnet.Never}
-		e.requests[id] = q
-		e.count[id&1]++
-		e.sendEnd(q)
 		return id, true
 	}
 	q.void++
@@ -287,5 +292,19 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 			return id, false
 		}
 	}
+	if q.consecutive {
+		e.voidOthers(q)
+	}
 	return id, true
+}
+
+// voidOthers voids the pairs of a consecutive request that were handed up with one
+// that is void: the request gets all of them anew, alive together.
+func (e *end) voidOthers(q *request) {
+	for _, t := range e.takenFor(q.ID) {
+		for seq := t.first; seq < t.end; seq++ {
+			e.giveBack(seq)
+			e.expire(seq, q.ID, true)
+		}
+	}
 }

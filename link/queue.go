@@ -197,6 +197,10 @@ func (e *end) answered(q *request) {
 
 func (e *end) timeout(q *request) {
 	e.trace("timeout").Uint("request", uint64(q.ID)).End()
+	if q.state == reqComplete {
+		e.finish(q)
+		return
+	}
 	ending := q.state == reqEnding
 	err := qnet.Errorf(qnet.ErrTimeout, "link %s: request not complete by its deadline", e.cfg.Name)
 	if lacking := e.lacking(q); lacking != nil && q.got == 0 {
@@ -447,7 +451,7 @@ func (e *end) due(q *request) {
 		e.pace(q)
 		e.review(q)
 		e.serve()
-	case reqEnding:
+	case reqComplete, reqEnding:
 		e.sendEnd(q)
 	}
 }
@@ -506,17 +510,24 @@ func (e *end) refuseKeep(err error) {
 }
 
 func (e *end) sendEnd(q *request) {
-	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Code: q.endCode, Text: q.endText})
+	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Code: q.endCode, Text: q.endText, Void: q.void})
 	e.retryIn(q, e.retryAfter(q.tries))
 	q.tries++
 }
 
 func (e *end) onEnd(m *End) {
+	q := e.requests[m.ID]
+	if m.Code == qnet.OK && q != nil {
+		q.peerVoid = max(q.peerVoid, saturate(m.Void, 1))
+		if q.state == reqComplete && q.confirmed() {
+			e.finish(q) // the peer hears so from our END
+		}
+		return
+	}
 	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
 	if int(m.ID&1) == e.cfg.Side && !e.made(m.ID) {
 		return
 	}
-	q := e.requests[m.ID]
 	if q == nil {
 		e.isOver(ended{id: m.ID}) // its ADD may be on the way
 		return
@@ -533,8 +544,12 @@ func (e *end) onEnd(m *End) {
 }
 
 func (e *end) onEndAck(m *EndAck) {
-	if q := e.requests[m.ID]; q != nil && q.state == reqEnding {
+	switch q := e.requests[m.ID]; {
+	case q == nil:
+	case q.state == reqEnding:
 		e.drop(q)
+	case q.state == reqComplete:
+		e.finish(q)
 	}
 }
 

@@ -20,8 +20,14 @@ import (
 //	              | end              | ADD_ACK(code)               | END_ACK, or END of the peer
 //	              +------------------+-----------------------------+---> (gone)
 //
-// At the peer a request is agreed from the ADD on. A complete request is gone at
-// once, at each end by itself, and the loss of the link is the end of all.
+//	         all pairs             END(OK) of the peer, or END_ACK
+//	active <-----------> complete ---------------------------------> (gone)
+//	         one is void
+//
+// At the peer a request is agreed from the ADD on. One that has all its pairs at
+// this end waits until the other end has them too, since that may void one that it
+// hears of too late; measured pairs are announced until both ends have heard of
+// them, and their request is gone at once. The loss of the link is the end of all.
 type requestState uint8
 
 const (
@@ -29,6 +35,7 @@ const (
 	reqAdding
 	reqAgreed
 	reqActive
+	reqComplete
 	reqEnding
 )
 
@@ -54,6 +61,7 @@ type request struct {
 	started     qnet.Time // active
 	got         uint64    // pairs taken and not void
 	void        uint64    // pairs of this request that one end did not get
+	peerVoid    uint64    // the same at the peer when it was complete there, and one; 0: it was not
 	bases       physical.BasisSource
 	peerBases   physical.BasisSource
 	draw        qnet.Choice    // of bases, for Prepare
@@ -87,6 +95,9 @@ func (r *request) wants() uint64 {
 	}
 	return n - r.got
 }
+
+// voidable reports whether a pair can be void after this end has taken it.
+func (e *end) voidable(q *request) bool { return q.keeps() || e.cfg.Compat.ReferenceRetries }
 
 // keeps reports whether attempts for the request leave the qubit as it is.
 func (r *request) keeps() bool { return r.typ != Measure }

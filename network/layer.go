@@ -377,7 +377,8 @@ func (l *linkHandler) Measured(k physical.LinkID, id link.RequestID, ms []link.M
 }
 
 func (l *linkHandler) Expired(k physical.LinkID, id link.RequestID, seq uint64, had bool) {
-	if h := l.byReq[request{k, id}]; h != nil {
+	// Of measured pairs each end has its own outcomes, whatever becomes of them.
+	if h := l.byReq[request{k, id}]; h != nil && h.request == id {
 		h.c.linkExpired(h, seq, had)
 	}
 }
