@@ -431,10 +431,10 @@ func (m *model) create(e *modelEnd) {
 	if ch.oneIn(3) {
 		r.Deadline = now.Add(time.Duration(1+ch.intn(300)) * time.Millisecond)
 	}
-	if r.Type != link.Measure && !r.Consecutive && ch.oneIn(4) {
+	if !r.Consecutive && ch.oneIn(4) {
 		r.Pairs, r.Limit = 0, uint64(ch.intn(30))
 	}
-	if r.Type != link.Measure && ch.oneIn(4) {
+	if ch.oneIn(4) {
 		r.Rate = float64(1 + ch.intn(2000))
 	}
 	id, err := e.layer.Create(theLink, r)

@@ -93,8 +93,6 @@ func (e *end) check(r *Request) error {
 		return bad("minimum fidelity %v is not between 0 and 1", r.MinFidelity)
 	case r.Priority > MaxPriority:
 		return bad("priority %d is not between 0 and %d", r.Priority, MaxPriority)
-	case r.Type == Measure && r.Pairs == 0:
-		return bad("a measure request needs a number of pairs")
 	case r.Consecutive && r.Pairs == 0:
 		return bad("a request whose pairs are to be alive together needs a number of pairs")
 	case (r.Consecutive || r.Store) && r.Type != Keep:
@@ -326,7 +324,7 @@ func (e *end) consider(q *request) error {
 	if q.deadline <= e.l.loop.Now() {
 		return qnet.ErrTimeout
 	}
-	if q.typ == Measure && q.Pairs == 0 || (q.store || q.consecutive) && q.typ != Keep || q.consecutive && q.Pairs == 0 {
+	if (q.store || q.consecutive) && q.typ != Keep || q.consecutive && q.Pairs == 0 {
 		return qnet.ErrInvalid
 	}
 	if err := q.bases.Validate(); err != nil {

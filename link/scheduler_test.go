@@ -466,9 +466,6 @@ func TestRate(t *testing.T) {
 			s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 40, probability: 0.3, length: 200, lanes: 2}})
 			asked := s.loop.Now()
 			r := link.Request{Type: c.typ, Rate: c.rate}
-			if c.typ == link.Measure {
-				r.Pairs = 1 << 40
-			}
 			id := s.users[1].stream(r)
 			d := time.Duration(math.Max(1, 20/c.rate) * float64(time.Second))
 			s.run(d)

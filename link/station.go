@@ -381,7 +381,9 @@ func (s *Station) review() {
 			m.batch.schedule()
 			continue
 		}
-		s.choose(m)
+		if m.cycle >= s.current() { // else GENs were late, and the success was for the request of then
+			s.choose(m)
+		}
 		if !m.due {
 			s.schedule(m)
 		}

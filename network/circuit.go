@@ -335,6 +335,9 @@ func (c *Circuit) adopt(h *hop, id link.RequestID) {
 func (c *Circuit) requested(o link.Offer) (uint64, error) {
 	h := c.up
 	if o.Type == link.Measure {
+		if o.Pairs == 0 {
+			return 0, qnet.Errorf(qnet.ErrProtocol, "a measure request of a circuit has a number of pairs")
+		}
 		if c.down != nil || c.Hops() != 1 || len(c.bulk) >= maxRequests {
 			return 0, qnet.Errorf(qnet.ErrUnsupported, "only a circuit of one link is measured by its link")
 		}
