@@ -87,7 +87,7 @@ func (l *lane) measured(o physical.Outcomes, err error) {
 
 func (e *end) onBulkReply(m *BulkReply) {
 	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window {
-		e.frames.Unexpected++
+		e.fault(fromStation, unexpected, "BULK_REPLY for a window that was never open")
 		return
 	}
 	l := &e.lanes[m.Lane]
@@ -102,7 +102,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 	next := m.after()
 	fresh := m.Index == b.next && !b.done
 	if fresh && (b.heralds.len() >= maxHeralds || m.Seq < b.seq) {
-		e.frames.Unexpected++
+		e.fault(fromStation, unexpected, "BULK_REPLY whose pairs count back, or run far ahead")
 		return
 	}
 	if fresh {

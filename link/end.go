@@ -68,6 +68,7 @@ type end struct {
 	outcomes Outcomes
 	measured []Measured
 	frames   Frames
+	faults   [senders]faults
 }
 
 func newEnd(l *Layer, cfg EndConfig) *end {
@@ -82,6 +83,9 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 		e.sched = new(Fair)
 	}
 	e.ready.sched = e.sched
+	for i, from := range [senders]string{cfg.PeerName, "the station", "others"} {
+		e.faults[i].from = from
+	}
 	e.memory.onTimer = e.tellMemory
 	var err error
 	if e.estimator, err = newEstimator(&e.cfg, l.dev.Spec()); err != nil { // a configuration that no scenario makes

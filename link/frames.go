@@ -76,12 +76,12 @@ func (s *Station) repeat(w *window) {
 func (s *Station) onBulkAck(side int, m *BulkAck) {
 	sd := &s.sides[side]
 	if int(m.Lane) >= len(sd.lanes) || sd.lanes[m.Lane] == nil {
-		s.frames.Unexpected++
+		s.fault(side, unexpected, "BULK_ACK for a window that was never open")
 		return
 	}
 	w := sd.lanes[m.Lane]
 	if m.Window > w.number || m.Window == w.number && m.Next > w.frames.next {
-		s.frames.Unexpected++
+		s.fault(side, unexpected, "BULK_ACK of what was never sent")
 		return
 	}
 	if m.Window != w.number || len(w.frames.list) == 0 {

@@ -298,13 +298,13 @@ func (l *lane) timeout() {
 
 func (e *end) onReply(m *Reply) {
 	if int(m.Lane) >= len(e.lanes) {
-		e.frames.Unexpected++
+		e.fault(fromStation, unexpected, "REPLY for a lane that is not there")
 		return
 	}
 	l := &e.lanes[m.Lane]
 	if m.Window != l.window || l.state != laneOpen && l.state != laneClosing {
 		if m.Window > l.window {
-			e.frames.Unexpected++
+			e.fault(fromStation, unexpected, "REPLY for a window that was never open")
 		}
 		return
 	}

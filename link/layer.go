@@ -3,6 +3,7 @@ package link
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -35,6 +36,7 @@ type Config struct {
 	Retry time.Duration
 	// Seed is that of the bases that this node draws itself, see Prepare.
 	Seed uint64
+	Log  *slog.Logger // of frames that are not taken; nil for none
 }
 
 // Layer is the link layer of one node: an end of each of its links.
@@ -286,34 +288,34 @@ func (r *receiver) Datagram(from qnet.NodeID, b []byte) {
 	l := (*Layer)(r)
 	t, _, err := wire.Peek(b)
 	if err != nil {
-		l.malformed(from)
+		l.malformed(from, err)
 		return
 	}
 	switch t {
 	case (*Add)(nil).Type():
-		fromPeer(l, from, b, &l.in.add, (*end).onAdd)
+		take(l, fromPeer, from, b, &l.in.add, (*end).onAdd)
 	case (*AddAck)(nil).Type():
-		fromPeer(l, from, b, &l.in.addAck, (*end).onAddAck)
+		take(l, fromPeer, from, b, &l.in.addAck, (*end).onAddAck)
 	case (*End)(nil).Type():
-		fromPeer(l, from, b, &l.in.end, (*end).onEnd)
+		take(l, fromPeer, from, b, &l.in.end, (*end).onEnd)
 	case (*EndAck)(nil).Type():
-		fromPeer(l, from, b, &l.in.endAck, (*end).onEndAck)
+		take(l, fromPeer, from, b, &l.in.endAck, (*end).onEndAck)
 	case (*LinkExpire)(nil).Type():
-		fromPeer(l, from, b, &l.in.expire, (*end).onExpire)
+		take(l, fromPeer, from, b, &l.in.expire, (*end).onExpire)
 	case (*LinkExpireAck)(nil).Type():
-		fromPeer(l, from, b, &l.in.expireAck, (*end).onExpireAck)
+		take(l, fromPeer, from, b, &l.in.expireAck, (*end).onExpireAck)
 	case (*Reply)(nil).Type():
-		fromStation(l, from, b, &l.in.reply, (*end).onReply)
+		take(l, fromStation, from, b, &l.in.reply, (*end).onReply)
 	case (*BulkReply)(nil).Type():
-		fromStation(l, from, b, &l.in.bulkReply, (*end).onBulkReply)
+		take(l, fromStation, from, b, &l.in.bulkReply, (*end).onBulkReply)
 	case (*Mismatch)(nil).Type():
-		fromStation(l, from, b, &l.in.mismatch, (*end).onMismatch)
+		take(l, fromStation, from, b, &l.in.mismatch, (*end).onMismatch)
 	case (*Outcomes)(nil).Type():
-		fromPeer(l, from, b, &l.in.outcomes, (*end).onOutcomes)
+		take(l, fromPeer, from, b, &l.in.outcomes, (*end).onOutcomes)
 	case (*Memory)(nil).Type():
-		fromPeer(l, from, b, &l.in.memory, (*end).onMemory)
+		take(l, fromPeer, from, b, &l.in.memory, (*end).onMemory)
 	default:
-		l.malformed(from)
+		l.malformed(from, qnet.Errorf(qnet.ErrProtocol, "type 0x%x is none of a link", uint16(t)))
 	}
 }
 
@@ -323,20 +325,19 @@ type frame interface {
 	link() physical.LinkID
 }
 
-// fromPeer handles a message that the end's peer sends.
-func fromPeer[M frame](l *Layer, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
-	if wire.Parse(b, m) != nil {
-		l.malformed(from)
-	} else if e := l.peerEnd(m.link(), from); e != nil && e.received(0, m) {
-		handle(e, m)
+// take handles a message to the end of a link from the sender that sends such.
+func take[M frame](l *Layer, sender int, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
+	if err := wire.Parse(b, m); err != nil {
+		l.malformed(from, err)
+		return
 	}
-}
-
-// fromStation handles a message that the end's station sends.
-func fromStation[M frame](l *Layer, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
-	if wire.Parse(b, m) != nil {
-		l.malformed(from)
-	} else if e := l.stationEnd(m.link(), from); e != nil && e.received(1, m) {
+	e := l.end(m.link())
+	if e == nil {
+		return // of a link of others
+	}
+	if from != [...]qnet.NodeID{e.cfg.Peer, e.cfg.Station}[sender] {
+		e.fault(fromOthers, unexpected, "frame of a node that does not send such")
+	} else if e.received(sender, m) {
 		handle(e, m)
 	}
 }
@@ -345,7 +346,7 @@ func fromStation[M frame](l *Layer, from qnet.NodeID, b []byte, m M, handle func
 // it is to be handled.
 func (e *end) received(sender int, m frame) bool {
 	if !e.limits[sender].allow(e.l.loop.Now()) {
-		e.frames.Limited++
+		e.fault(sender, limited, "too many frames")
 		return false
 	}
 	e.frames.Received[m.Type()&0xf]++
@@ -353,25 +354,13 @@ func (e *end) received(sender int, m frame) bool {
 }
 
 // malformed counts a frame that is not understood.
-func (l *Layer) malformed(from qnet.NodeID) {
+func (l *Layer) malformed(from qnet.NodeID, err error) {
 	for _, e := range l.ends {
-		if e.cfg.Peer == from || e.cfg.Station == from {
-			e.frames.Malformed++
-			e.trace("malformed").End()
+		switch from {
+		case e.cfg.Peer:
+			e.fault(fromPeer, malformed, err.Error())
+		case e.cfg.Station:
+			e.fault(fromStation, malformed, err.Error())
 		}
 	}
-}
-
-func (l *Layer) peerEnd(link physical.LinkID, from qnet.NodeID) *end {
-	if e := l.end(link); e != nil && e.cfg.Peer == from {
-		return e
-	}
-	return nil
-}
-
-func (l *Layer) stationEnd(link physical.LinkID, from qnet.NodeID) *end {
-	if e := l.end(link); e != nil && e.cfg.Station == from {
-		return e
-	}
-	return nil
 }

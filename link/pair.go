@@ -12,7 +12,7 @@ import (
 func (l *lane) succeeded(m *Reply) {
 	e := l.e
 	if !l.group.keep || m.Cycle < l.first || m.Cycle >= l.end || !l.pattern.Has(m.Cycle) {
-		e.frames.Unexpected++ // not a cycle in which this end attempted
+		e.fault(fromStation, unexpected, "REPLY for a cycle in which this end made no attempt")
 		return
 	}
 	e.resume(m.Cycle)
@@ -32,7 +32,7 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	if slices.ContainsFunc(e.recent, func(t taken) bool { return t.has(m.Seq) }) {
-		e.frames.Unexpected++ // another lane has it
+		e.fault(fromStation, unexpected, "REPLY with a pair that another lane has")
 		l.release()
 		e.serve()
 		return

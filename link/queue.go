@@ -262,7 +262,7 @@ func (m *Add) proposed() (src physical.BasisSource) {
 
 func (e *end) onAdd(m *Add) {
 	if int(m.ID&1) == e.cfg.Side || e.cfg.Side == 1 && m.Place == 0 {
-		e.frames.Unexpected++ // our own identities and places are not the peer's to give
+		e.fault(fromPeer, unexpected, "ADD with an identity or a place that is not the sender's to give")
 		return
 	}
 	ack := &e.addAck
@@ -351,7 +351,7 @@ func (e *end) made(id RequestID) bool {
 	n := uint64(id >> 1)
 	ok := int(id&1) == e.cfg.Side && n >= seqBase && n < e.nextID
 	if !ok {
-		e.frames.Unexpected++
+		e.fault(fromPeer, unexpected, "answer to a request that was never made")
 	}
 	return ok
 }

@@ -273,7 +273,7 @@ func (q *request) candidate() Candidate {
 // this one, and both could serve one request.
 func (e *end) onMismatch(m *Mismatch) {
 	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window {
-		e.frames.Unexpected++
+		e.fault(fromStation, unexpected, "MISMATCH for a window that was never open")
 		return
 	}
 	l := &e.lanes[m.Lane]

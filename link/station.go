@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -81,6 +82,7 @@ type StationConfig struct {
 	// NoRepeat makes the station announce a success once: an end that did not hear
 	// of it is told that it is void.
 	NoRepeat bool
+	Log      *slog.Logger // of frames that are not taken; nil for none
 }
 
 // Station is the heralding station in the middle of a link. It holds the window
@@ -107,6 +109,7 @@ type Station struct {
 	tr      *trace.Tracer
 	rng     *rand.Rand
 	sides   [2]stationSide
+	faults  [3]faults // of the ends, and of others
 	nextSeq uint64
 	counts  map[RequestID]*count
 	stamp   uint64 // of the latest use of a count
@@ -204,6 +207,9 @@ func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event
 	// A station that takes the place of another goes on where that can not have come:
 	// it had less than a pair for each cycle and lane.
 	s.nextSeq = seqBase + (cfg.Cycles.From(loop.Now())-physical.CycleBase)*uint64(her.Lanes(0))
+	for i, from := range [...]string{"side 0", "side 1", "others"} {
+		s.faults[i].from = from
+	}
 	ep.Handle(wire.ServiceLink, (*stationReceiver)(s))
 	her.OnArm(s.armed)
 	her.OnChange(s.changed)
@@ -258,11 +264,12 @@ func (r *stationReceiver) Datagram(from qnet.NodeID, b []byte) {
 	s := (*Station)(r)
 	side := slices.Index(s.cfg.Ends[:], from)
 	if side < 0 {
+		s.fault(len(s.sides), unexpected, "frame of a node that is not at the link")
 		return
 	}
 	sd := &s.sides[side]
 	if !sd.frames.allow(s.loop.Now()) {
-		s.frames.Limited++
+		s.fault(side, limited, "too many frames")
 		return
 	}
 	t, _, err := wire.Peek(b)
@@ -281,11 +288,11 @@ func (r *stationReceiver) Datagram(from qnet.NodeID, b []byte) {
 				s.onBulkAck(side, m)
 			}
 		default:
-			s.frames.Unexpected++
+			s.fault(side, unexpected, "frame that is not for a station")
 		}
 	}
 	if err != nil {
-		s.frames.Malformed++
+		s.fault(side, malformed, err.Error())
 	}
 }
 
@@ -321,7 +328,7 @@ func (s *Station) onGen(side int, m *Gen) {
 	// ends, or leaves out attempts that it measures.
 	if int(m.Lane) >= len(s.sides[side].lanes) || m.Count > 1<<60 || m.First > s.cfg.Cycles.From(s.loop.Now().Add(maxAhead)) ||
 		float64(m.Dead) > float64(maxAhead)/s.cfg.Cycles.Period || m.Bulk && !m.Pattern.IsZero() {
-		s.frames.Unexpected++
+		s.fault(side, unexpected, "GEN with a window that no end can have")
 		return
 	}
 	w := s.window(side, m)

@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ type worldConfig struct {
 	queue       int                                   // requests held; 0 for the default
 	compat      link.Compat
 	noRepeat    bool // the station announces once
+	log         *slog.Logger
 }
 
 // world is two nodes with a link between them, over the fabric, in virtual time.
@@ -115,7 +117,7 @@ func (w *world) startStation() {
 		her = w.cfg.heralder(her)
 	}
 	w.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Seed: w.cfg.seed, Ends: [2]qnet.NodeID{alice, bob}, Cycles: w.cycles,
-		Delay: w.half, NoRepeat: w.cfg.noRepeat}, her, w.net.Endpoint(station, nil), w.loop, nil)
+		Delay: w.half, NoRepeat: w.cfg.noRepeat, Log: w.cfg.log}, her, w.net.Endpoint(station, nil), w.loop, nil)
 }
 
 // start starts the link layer of one end, anew if there was one.
@@ -136,7 +138,7 @@ func (w *world) start(side int) (*link.Layer, physical.Device) {
 			points = append(points, link.Point{Name: fmt.Sprint(f), Probability: w.cfg.chance(i), Fidelity: f})
 		}
 	}
-	return link.New(link.Config{Name: names[id], Ends: []link.EndConfig{{
+	return link.New(link.Config{Name: names[id], Log: w.cfg.log, Ends: []link.EndConfig{{
 		ID: theLink, Name: "alice-bob", Side: side, Peer: peer, PeerName: names[peer], Station: station,
 		Lanes: w.cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: points, Scheduler: w.cfg.scheduler,
 		Queue: w.cfg.queue, TestRounds: w.cfg.testing, Compat: w.cfg.compat}}}, dev, w.net.Endpoint(id, nil), w.loop, nil), dev

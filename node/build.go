@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"math"
 	"time"
 
@@ -32,6 +33,7 @@ func StationName(k *scenario.Link) string { return k.Name + stationSuffix }
 type Plan struct {
 	Scenario *scenario.Scenario
 	Topology network.Topology
+	Log      *slog.Logger // of the layers that are built from the plan; nil for none
 	ids      map[string]qnet.NodeID
 	points   [][]point // by link
 }
@@ -373,7 +375,7 @@ func (p *Plan) StationConfig(i int) link.StationConfig {
 	k := &s.Links[i]
 	cfg := link.StationConfig{Link: LinkID(i), Name: k.Name, Seed: s.Seed,
 		Ends:   [2]qnet.NodeID{p.ids[s.Nodes[k.A].Name], p.ids[s.Nodes[k.B].Name]},
-		Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k), NoRepeat: s.LinkSettings.Compat.NoRepeat}
+		Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k), NoRepeat: s.LinkSettings.Compat.NoRepeat, Log: p.Log}
 	if w := s.Workload; w != nil && w.Link == i && s.LinkSettings.Compat.LossPerAttempt {
 		cfg.AttemptLoss = w.LossStation
 	}

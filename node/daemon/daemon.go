@@ -84,6 +84,7 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	plan.Log = log
 	d := &Daemon{cfg: cfg, log: log, plan: plan, names: plan.Names(), start: time.Now()}
 	d.loop = event.NewReal(event.RealConfig{Dilation: cfg.scenario.Dilation})
 	defer func() {
