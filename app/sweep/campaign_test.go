@@ -8,6 +8,7 @@ import (
 
 	"qstack/app/sweep"
 	"qstack/app/workload"
+	"qstack/node/scenario"
 	"qstack/scenarios"
 )
 
@@ -88,6 +89,15 @@ func TestCampaignIsValid(t *testing.T) {
 		if w == nil || math.Abs(w.Horizon.Seconds()-r.Simulated) > 1e-9 {
 			t.Errorf("%s: %+v, planned for %g s", r.Name, w, r.Simulated)
 		}
+		if strings.HasPrefix(r.Name, "contract") {
+			compat := r.Scenario.LinkSettings.Compat
+			for _, typ := range w.Types {
+				unmoved, prepared := strings.HasPrefix(r.Name, "contract-unmoved/"), strings.HasPrefix(r.Name, "contract-prepare/")
+				if !typ.Highest || compat.HeraldingOnly || typ.Type == scenario.KeepPairs && typ.Store == unmoved || (typ.Type == scenario.PreparePairs) != prepared {
+					t.Errorf("%s: %+v, %+v", r.Name, typ, compat)
+				}
+			}
+		}
 		if judged := strings.HasPrefix(r.Name, "steady") || strings.HasPrefix(r.Name, "saturated"); judged && ((w.Horizon-w.Warmup).Seconds() < 6000 || r.Seeds < 30) {
 			t.Errorf("%s: %d runs of %v after %v", r.Name, r.Seeds, w.Horizon, w.Warmup)
 		}
@@ -118,6 +128,8 @@ func published(s *sweep.Sweep, j sweep.Job) *workload.Result {
 				f.Latency.Estimate = estimate(w.Value)
 			case workload.FigureOracle:
 				f.Oracle = estimate(w.Value)
+			case workload.FigureOutcomes:
+				f.Outcomes.F = estimate(w.Value)
 			}
 		}
 		return f
@@ -132,7 +144,7 @@ func published(s *sweep.Sweep, j sweep.Job) *workload.Result {
 	for _, t := range j.Row.Scenario.Workload.Types {
 		f := figures(t.Name)
 		total += f.Throughput.Mean
-		r.Types = append(r.Types, workload.TypeResult{Name: t.Name, Both: f, A: half(f, 1), B: half(f, -1)})
+		r.Types = append(r.Types, workload.TypeResult{Name: t.Name, MinFidelity: 0.74, Both: f, A: half(f, 1), B: half(f, -1)})
 	}
 	all := r.Types[0]
 	all.Name, all.Both.Throughput.Mean = "all", total
@@ -141,13 +153,15 @@ func published(s *sweep.Sweep, j sweep.Job) *workload.Result {
 }
 
 // The reference judges what it should, and what it says agrees with itself: runs
-// that are as it has them pass, and runs whose throughput is off by a tenth do not.
+// that are as it has them pass, and those of which a figure is off by a tenth do not.
 func TestCampaignReference(t *testing.T) {
 	s := campaign(t)
-	p, err := s.Plan(sweep.Options{Verify: true, Only: regexp.MustCompile(`^(saturated|steady|transient|many|lossy|single/.*/both/pass 1)`)})
+	p, err := s.Plan(sweep.Options{Verify: true, Only: regexp.MustCompile(`^(saturated|steady|transient|many|lossy|kept|contract|single/.*/both/pass 1)`)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	changed := map[string]string{"saturated/LAB/MD 1-3/1.5": "throughput_hz", "steady/QL2020/MD 1/0.7": "throughput_hz",
+		"kept/LAB/NL 1/none": "fidelity_oracle", "contract: contract-prepare/LAB/0.7": "fidelity_outcomes"}
 	for _, off := range []float64{1, 1.1} {
 		store := open(t, t.TempDir(), "r.jsonl")
 		for _, j := range p.Jobs() {
@@ -155,6 +169,12 @@ func TestCampaignReference(t *testing.T) {
 			for i := range r.Types {
 				if strings.HasPrefix(j.Row.Name, "saturated/LAB/MD") || strings.HasPrefix(j.Row.Name, "steady/QL2020/MD 1/") {
 					r.Types[i].Both.Throughput.Mean *= off
+				}
+				if j.Row.Name == "kept/LAB/NL 1/none" {
+					r.Types[i].Both.Oracle.Mean /= off
+				}
+				if j.Row.Name == "contract-prepare/LAB/0.7" {
+					r.Types[i].Both.Outcomes.F.Mean /= off
 				}
 			}
 			if err := store.Put(j, r); err != nil {
@@ -166,19 +186,24 @@ func TestCampaignReference(t *testing.T) {
 		verdicts := make(map[string]int) // by kind and verdict
 		for _, c := range r.Checks {
 			verdicts[c.Kind+" "+string(c.Verdict)]++
-			if (c.Verdict == sweep.Fail) != (off > 1 && (c.Name == "saturated/LAB/MD 1-3/1.5" || c.Name == "steady/QL2020/MD 1/0.7") && c.Figure == "throughput_hz") {
-				t.Errorf("throughput × %g: %+v", off, c)
+			if (c.Verdict == sweep.Fail) != (off > 1 && changed[c.Name] == c.Figure) {
+				t.Errorf("off by %g: %+v", off, c)
 			}
 		}
 		// Throughput of 6 rows in saturation, throughput and scaled latency of 8 steady
 		// ones of one type, throughput of one that has no more, 2 at load 0.5, and 3 types
-		// in 2 mixes.
+		// in 2 mixes; two fidelities without a move; that no request of 4 rows fails.
 		failed := 0
 		if off > 1 {
-			failed = 2
+			failed = 3
 		}
-		if n, want := verdicts["row pass"]+verdicts["row fail"], 6+2*8+1+2*2+2*3*2; n != want || verdicts["row fail"] != failed {
+		if n, want := verdicts["row pass"]+verdicts["row fail"], 6+2*8+1+2*2+2*3*2+2+4; n != want || verdicts["row fail"] != failed {
 			t.Errorf("%d figures are judged, want %d: %v", n, want, verdicts)
+		}
+		// 12 rows of moved pairs and measured ones, 8 of others, 4 of preparation, and 8 of
+		// 3 types.
+		if n, want := verdicts["above pass"]+verdicts["above fail"], 12+8+4+8*3; n != want || (verdicts["above fail"] == 1) != (off > 1) {
+			t.Errorf("%d contracts are judged, want %d: %v", n, want, verdicts)
 		}
 		if verdicts["ratio pass"] != 3+4 || verdicts["even pass"] != 5+4 || (r.Verdict == sweep.Pass) != (off == 1) {
 			t.Errorf("%s: %v", r.Verdict, verdicts)

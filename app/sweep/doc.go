@@ -39,5 +39,5 @@
 // without [sweep] is a grid of one row.
 //
 // Each run is a line of JSON in the folder of results, under the hash of all that
-// it depends on: what is there is not run again.
+// it depends on and the program that made it: what is there is not run again.
 package sweep

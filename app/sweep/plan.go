@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"regexp"
 	"slices"
 
@@ -27,6 +28,7 @@ type Options struct {
 type Plan struct {
 	Sweep *Sweep
 	Rows  []*Planned // in the order of the sweep
+	left  []string   // names of rows that match too, but are for verification, which was not asked for
 	jobs  []Job      // longest first
 }
 
@@ -45,7 +47,8 @@ type Job struct {
 	Seed   uint64 // of its random streams
 }
 
-// Plan reads the scenarios of the rows, strictly, and lists their runs.
+// Plan reads the scenarios of the rows, strictly, and lists their runs. The error is
+// of code qnet.ErrUnknown if there is none.
 func (s *Sweep) Plan(o Options) (*Plan, error) {
 	if o.Shards < 0 || o.Shard < 0 || o.Shard > o.Shards || o.Shards > 0 && o.Shard == 0 {
 		return nil, qnet.Errorf(qnet.ErrInvalid, "shard %d of %d: want 1 to the number of shards", o.Shard, o.Shards)
@@ -60,17 +63,25 @@ func (s *Sweep) Plan(o Options) (*Plan, error) {
 	p := &Plan{Sweep: s}
 	for _, g := range s.Grids {
 		for _, row := range g.Rows {
-			if o.Only != nil && !o.Only.MatchString(row.Name) || g.Verify && !o.Verify {
+			if o.Only != nil && !o.Only.MatchString(row.Name) {
+				continue
+			}
+			if g.Verify && !o.Verify {
+				p.left = append(p.left, row.Name)
 				continue
 			}
 			planned, err := prepare(g, row, o, presets)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%w (row %s)", err, row.Name)
 			}
 			p.Rows = append(p.Rows, planned)
 		}
 	}
-	if len(p.Rows) == 0 {
+	switch {
+	case len(p.Rows) > 0:
+	case len(p.left) > 0:
+		return nil, qnet.Errorf(qnet.ErrUnknown, "%s: %s", s.Name, p.LeftOut())
+	default:
 		return nil, qnet.Errorf(qnet.ErrUnknown, "%s: no row is chosen; its first is %s", s.Name, s.first())
 	}
 	// Rows that are alike share their runs, which count where they are not for
@@ -99,6 +110,18 @@ func (s *Sweep) Plan(o Options) (*Plan, error) {
 	return p, nil
 }
 
+// LeftOut says which rows match and are not run for want of verification; nothing if
+// there are none.
+func (p *Plan) LeftOut() string {
+	switch len(p.left) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("row %s runs with --verify only", p.left[0])
+	}
+	return fmt.Sprintf("%d rows run with --verify only, the first is %s", len(p.left), p.left[0])
+}
+
 // first returns the name of the first row, for an error message.
 func (s *Sweep) first() string {
 	for _, g := range s.Grids {
@@ -119,12 +142,15 @@ func prepare(g *Grid, row *Row, o Options, presets *preset.Library) (*Planned, e
 	if err != nil {
 		return nil, err
 	}
-	p := &Planned{Row: row, Grid: g, Scenario: sc}
-	if o.Seeds > 0 {
-		copied := *row
-		copied.Seeds = o.Seeds
-		p.Row = &copied
+	if sc.Workload == nil {
+		return nil, qnet.Errorf(qnet.ErrInvalid, "scenario %s has no [workload], and so nothing to run", sc.Name)
 	}
+	planned := *row
+	planned.Simulated = sc.Workload.Horizon.Seconds()
+	if o.Seeds > 0 {
+		planned.Seeds = o.Seeds
+	}
+	p := &Planned{Row: &planned, Grid: g, Scenario: sc}
 	// The seed is that of the run, and how many there are changes none of them.
 	data, err := row.doc.JSON("network.seed", "workload.seeds")
 	if err != nil {

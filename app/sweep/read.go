@@ -41,7 +41,7 @@ func (s *Sweep) load(src Source, file string) error {
 			doc.Missing("", "version", "a sweep starts with version = %d", version)
 		}
 		root.Done() // nothing but the sweep
-		path := filepath.Join(filepath.Dir(file), name)
+		path := beside(file, name)
 		data, err := src.Read(path)
 		if err != nil {
 			doc.Problem(t.Key("base"), "%v", err)
@@ -70,11 +70,19 @@ func (s *Sweep) load(src Source, file string) error {
 		return err
 	}
 	if reference != "" {
-		if s.Reference, err = LoadReference(src, filepath.Join(filepath.Dir(file), reference), s.names()); err != nil {
+		if s.Reference, err = LoadReference(src, beside(file, reference), s.names()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// beside returns the path of a file that another one names.
+func beside(file, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(file), name)
 }
 
 // reader turns the table of a sweep into grids.

@@ -53,6 +53,7 @@ import (
 //	figures = ["fidelity_oracle"]
 //	to = "min_fidelity"
 //	sigmas = 5
+//	widest = 0.1                   # that these may allow of a figure that passes; any unless given
 //
 //	[[spread]]                     # largest relative difference of A and B, not judged
 //	name = "load 0.7"
@@ -101,13 +102,15 @@ type Even struct {
 	Sigmas  float64
 }
 
-// Above says that figures are not below another.
+// Above says that figures are not below another. Of each type one at least must be
+// certain enough to say so.
 type Above struct {
 	Name    string
 	Rows    *regexp.Regexp
 	Figures []string
 	To      string
 	Sigmas  float64
+	Widest  float64 // what Sigmas may allow of a figure that passes
 }
 
 // Spread has the largest relative differences of the ends over some rows.
@@ -178,7 +181,8 @@ func (p *referee) read(root *toml.Table, r *Reference) {
 		t.Done()
 	}
 	for _, t := range root.Array("above") {
-		r.Aboves = append(r.Aboves, Above{Name: p.name(t), Rows: p.rows(t), Figures: p.figures(t), To: t.Required("to", "want a figure"), Sigmas: p.positive(t, "sigmas", 5)})
+		r.Aboves = append(r.Aboves, Above{Name: p.name(t), Rows: p.rows(t), Figures: p.figures(t), To: t.Required("to", "want a figure"),
+			Sigmas: p.positive(t, "sigmas", 5), Widest: p.positive(t, "widest", math.Inf(1))})
 		t.Done()
 	}
 	for _, t := range root.Array("spread") {

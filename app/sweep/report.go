@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"qstack/app/workload"
@@ -12,9 +13,11 @@ type Report struct {
 	Sweep string      `json:"sweep"`
 	Title string      `json:"title,omitempty"`
 	Rows  []RowReport `json:"rows"`
-	// Checks are those of the reference; none unless it was asked for.
+	// Checks are those of the reference, if it was asked for, and the rows of which
+	// something went wrong in a run.
 	Checks []Check `json:"checks,omitempty"`
-	// Verdict is Pass or Fail if there are checks.
+	// Verdict is Fail if a check fails; else, with a reference, Pass, or IsInformative
+	// if nothing was judged.
 	Verdict Verdict `json:"verdict,omitempty"`
 	Parts   []Part  `json:"parts"`
 
@@ -52,11 +55,39 @@ func NewReport(p *Plan, store *Store, parts []Part) *Report {
 		}
 		if len(runs) > 0 {
 			out.Summary = workload.Summarise(runs)
+			steady(out.Summary)
 			out.Shortest = slices.MinFunc(runs, func(a, b *workload.Result) int { return cmp.Compare(a.SimulatedS, b.SimulatedS) }).SimulatedS
 		}
 		r.Rows = append(r.Rows, out)
+		if c, wrong := out.wrong(); wrong {
+			r.Checks, r.Verdict = append(r.Checks, c), Fail
+		}
 	}
 	return r
+}
+
+// rounding is the difference that is none: of fidelities, and relative of others.
+const rounding = 1e-9
+
+// steady takes the errors off figures that are the same in all runs but for rounding.
+func steady(s *workload.Summary) {
+	for i := range s.Rows {
+		if r := &s.Rows[i]; r.StdErr <= rounding*math.Abs(r.Mean) {
+			r.StdErr, r.Low, r.High = 0, r.Mean, r.Mean
+		}
+	}
+}
+
+// wrong returns a check that fails if something went wrong in a run of the row.
+func (row *RowReport) wrong() (c Check, wrong bool) {
+	c = Check{Kind: "errors", Name: row.Row, Bound: "=", Runs: row.Runs, Verdict: Fail}
+	for _, x := range row.runs {
+		c.Ours += float64(len(x.Errors))
+		if c.Note == "" && len(x.Errors) > 0 {
+			c.Note = x.Errors[0]
+		}
+	}
+	return c, c.Ours > 0
 }
 
 // The origins of requests in figures.

@@ -50,7 +50,7 @@ type Row struct {
 	Values []string // an alternative of each axis of the grid
 	Seeds  int      // runs
 	// Simulated is the time that a run takes in the emulated world, with warm-up, in
-	// seconds.
+	// seconds; 0 if the scenario does not say, until it is planned.
 	Simulated float64
 
 	doc *toml.Document

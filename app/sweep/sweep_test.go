@@ -97,6 +97,16 @@ func mustLoad(t *testing.T, text string) *sweep.Sweep {
 	return s
 }
 
+// mustLoadFile loads a scenario by itself.
+func mustLoadFile(t *testing.T, text string) *sweep.Sweep {
+	t.Helper()
+	s, err := sweep.Load(source(map[string]string{"one.toml": text}), "one.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func mustPlan(t *testing.T, s *sweep.Sweep, o sweep.Options) *sweep.Plan {
 	t.Helper()
 	p, err := s.Plan(o)
@@ -168,6 +178,40 @@ func TestGrids(t *testing.T) {
 	}
 	if _, err := s.Plan(sweep.Options{Only: regexp.MustCompile("nothing")}); !errors.Is(err, qnet.ErrUnknown) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Rows of verification that match are not left out in silence.
+func TestLeftOut(t *testing.T) {
+	s := mustLoad(t, grids)
+	for _, tt := range []struct {
+		only, left string
+		rows       int
+		err        string // in place of a plan
+	}{
+		{"", "2 rows run with --verify only, the first is some/over", 6, ""},
+		{"/low$", "row some/low runs with --verify only", 2, ""},
+		{"^all/", "", 6, ""},
+		{"^some/", "", 0, "d: 2 rows run with --verify only, the first is some/over"},
+		{"^some/low", "", 0, "d: row some/low runs with --verify only"},
+		{"nothing", "", 0, "d: no row is chosen; its first is all/keep/low"},
+	} {
+		o := sweep.Options{Only: regexp.MustCompile(tt.only)}
+		p, err := s.Plan(o)
+		switch {
+		case tt.err != "":
+			if !errors.Is(err, qnet.ErrUnknown) || err.Error() != tt.err {
+				t.Errorf("%q: got %v, want %s", tt.only, err, tt.err)
+			}
+		case err != nil:
+			t.Errorf("%q: %v", tt.only, err)
+		case p.LeftOut() != tt.left || len(p.Rows) != tt.rows:
+			t.Errorf("%q: %d rows, %q; want %d, %q", tt.only, len(p.Rows), p.LeftOut(), tt.rows, tt.left)
+		}
+		o.Verify = true
+		if p, err := s.Plan(o); tt.only != "nothing" && (err != nil || p.LeftOut() != "") {
+			t.Errorf("%q with verification: %v", tt.only, err)
+		}
 	}
 }
 
@@ -261,7 +305,17 @@ func TestFiles(t *testing.T) {
 	if _, err := sweep.Join(a, a); !errors.Is(err, qnet.ErrInvalid) {
 		t.Errorf("one grid twice: %v", err)
 	}
-	// On disk, in a folder whose name is a pattern.
+	// A horizon by default counts too.
+	if p := mustPlan(t, mustLoadFile(t, strings.Replace(base, "horizon = \"10 s\"\n", "", 1)), sweep.Options{}); p.Jobs()[0].Row.Simulated != 1000 {
+		t.Errorf("planned for %g s", p.Jobs()[0].Row.Simulated)
+	}
+	// Without a workload there is nothing to run.
+	if p, err := mustLoadFile(t, base[:strings.Index(base, "[workload]")]).Plan(sweep.Options{}); !errors.Is(err, qnet.ErrInvalid) {
+		t.Errorf("%v, %v", p, err)
+	} else if want := "scenario demo has no [workload], and so nothing to run (row one)"; err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	// On disk, in a folder whose name is a pattern; a base elsewhere.
 	dir := filepath.Join(t.TempDir(), "[x]*")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -270,6 +324,14 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := sweep.Load(sweep.Disk{}, dir); err != nil || len(s.Grids) != 1 {
+		t.Errorf("%v, %v", s, err)
+	}
+	far := filepath.Join(t.TempDir(), "far.toml")
+	text := strings.Replace(grids, `"base.toml"`, fmt.Sprintf("%q", filepath.Join(dir, "f.toml")), 1)
+	if err := os.WriteFile(far, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := sweep.Load(sweep.Disk{}, far); err != nil || len(s.Grids) != 2 {
 		t.Errorf("%v, %v", s, err)
 	}
 }
@@ -315,7 +377,7 @@ func TestErrors(t *testing.T) {
 		if err == nil {
 			_, err = s.Plan(sweep.Options{Verify: true})
 		}
-		if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, qnet.ErrInvalid) {
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, qnet.ErrInvalid) || !strings.Contains(err.Error(), " (row ") {
 			t.Errorf("%q:\ngot  %v\nwant %s", tt.new, err, tt.want)
 		}
 	}

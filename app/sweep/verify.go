@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"qstack/app/workload"
 )
@@ -44,7 +45,7 @@ type Check struct {
 // Verify compares the report with a reference. Rows that the plan leaves out are
 // not compared.
 func (r *Report) Verify(ref *Reference) {
-	r.Checks, r.than = []Check{}, ref.Title
+	r.than = ref.Title
 	for i := range ref.Wants {
 		if row := r.row(ref.Wants[i].Row); row != nil {
 			r.Checks = append(r.Checks, row.compare(&ref.Wants[i]))
@@ -79,21 +80,10 @@ func (r *Report) Verify(ref *Reference) {
 			}
 		}
 	}
-	for i := range r.Rows {
-		row := &r.Rows[i]
-		c := Check{Kind: "errors", Name: row.Row, Bound: "=", Runs: row.Runs, Verdict: Fail}
-		switch {
-		case row.Runs < row.Of:
-			c.Missing, c.Note = true, fmt.Sprintf("%d of %d runs are there", row.Runs, row.Of)
-			r.Checks = append(r.Checks, c)
-		case slices.ContainsFunc(row.runs, func(x *workload.Result) bool { return len(x.Errors) > 0 }):
-			for _, x := range row.runs {
-				c.Ours += float64(len(x.Errors))
-				if c.Note == "" && len(x.Errors) > 0 {
-					c.Note = x.Errors[0]
-				}
-			}
-			r.Checks = append(r.Checks, c)
+	for _, row := range r.Rows {
+		if row.Runs < row.Of {
+			r.Checks = append(r.Checks, Check{Kind: "errors", Name: row.Row, Bound: "=", Runs: row.Runs, Missing: true,
+				Verdict: Fail, Note: fmt.Sprintf("%d of %d runs are there", row.Runs, row.Of)})
 		}
 	}
 	r.Verdict = IsInformative // unless something is judged
@@ -192,9 +182,6 @@ func (x *Ratio) check(a, b *RowReport) Check {
 	return c.judged(x.Judge, c.Ours >= x.Min-c.Allowed && c.Ours <= x.Max+c.Allowed)
 }
 
-// rounding is the difference that is none: of fidelities, and relative of others.
-const rounding = 1e-9
-
 // check compares what is asked for at A and at B: the relative difference in the
 // mean over all runs of all rows, and the difference of each row.
 func (e *Even) check(rows []*RowReport, name string) Check {
@@ -252,7 +239,7 @@ func ends(run *workload.Result, typ, name string) (a, b float64, ok bool) {
 }
 
 // checks compares figures of each type of request with the one that they are not to
-// be below. Each type must have one of them at least.
+// be below. Each type must have one at least that is judged.
 func (x *Above) checks(row *RowReport) []Check {
 	c := Check{Kind: "above", Name: x.Name + ": " + row.Row, Bound: "≥"}
 	all := types(row.Summary)
@@ -261,26 +248,32 @@ func (x *Above) checks(row *RowReport) []Check {
 	}
 	var out []Check
 	for _, typ := range all {
-		c.Type, c.Figure = typ, x.To
+		c.Type, c.Figure, c.Want, c.WantErr = typ, x.To, 0, 0
 		bound, ok := figure(row.Summary, typ, originBoth, x.To)
 		if !ok {
 			out = append(out, c.without(true))
 			continue
 		}
+		c.Want, c.WantErr = bound.Mean, bound.StdErr
 		found := false
 		for _, name := range x.Figures {
 			f, ok := figure(row.Summary, typ, originBoth, name)
 			if !ok {
 				continue
 			}
-			found = true
 			d := c
-			d.Figure, d.Ours, d.StdErr, d.Want, d.WantErr, d.Runs = name, f.Mean, f.StdErr, bound.Mean, bound.StdErr, f.N
+			d.Figure, d.Ours, d.StdErr, d.Runs = name, f.Mean, f.StdErr, f.N
 			d.Allowed = x.Sigmas*math.Hypot(f.StdErr, bound.StdErr) + rounding
-			out = append(out, d.judged(true, d.Ours >= d.Want-d.Allowed))
+			kept := d.Ours >= d.Want-d.Allowed
+			judge := !kept || d.Allowed <= x.Widest // what is below fails, however uncertain
+			if !judge {
+				d.Note = fmt.Sprintf("too uncertain: want at most ± %g", x.Widest)
+			}
+			found = found || judge
+			out = append(out, d.judged(judge, kept))
 		}
 		if !found {
-			c.Figure = x.Figures[0]
+			c.Figure = strings.Join(x.Figures, ", ")
 			out = append(out, c.without(true))
 		}
 	}

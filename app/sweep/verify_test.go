@@ -11,6 +11,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +43,9 @@ set.workload.type.K = false
 type outcome struct {
 	throughput, scaled, e float64
 	evenness              float64 // A over B
-	fidelity              float64
+	fidelity              float64 // of the oracle; none if 0
+	outcomes              float64 // fidelity from outcomes; none if 0
+	minimum               float64 // fidelity asked for; none if 0
 	errors                []string
 }
 
@@ -57,8 +61,16 @@ func (o outcome) runner() sweep.Runner {
 		}
 		n++
 		estimate := func(x float64) workload.Estimate { return workload.Estimate{Mean: x, N: 100} }
+		oracle := math.Nextafter(o.fidelity, float64(n%2)) // exact, but for rounding
 		figures := func(share float64) workload.Figures {
-			out := workload.Figures{Requests: 100, Throughput: estimate(o.throughput * f * share), Oracle: estimate(o.fidelity)}
+			out := workload.Figures{Requests: 100, Throughput: estimate(o.throughput * f * share), Oracle: estimate(oracle)}
+			out.Outcomes.F = estimate(o.outcomes * f)
+			if o.outcomes == 0 {
+				out.Outcomes.F.N = 0
+			}
+			if o.fidelity == 0 {
+				out.Oracle.N = 0
+			}
 			out.Scaled.Estimate = estimate(o.scaled * f)
 			return out
 		}
@@ -67,7 +79,7 @@ func (o outcome) runner() sweep.Runner {
 		if o.evenness != 0 {
 			a += o.evenness
 		}
-		t := workload.TypeResult{Name: "M", Both: figures(1), A: figures(a), B: figures(1 - a)}
+		t := workload.TypeResult{Name: "M", MinFidelity: o.minimum, Both: figures(1), A: figures(a), B: figures(1 - a)}
 		t.B.Oracle.Mean *= 1 + 1e-15 // which is rounding
 		all := t
 		all.Name = "all"
@@ -221,6 +233,83 @@ func TestVerifyStatements(t *testing.T) {
 		if c := r.Checks[0]; c.Verdict != tt.verdict || math.Abs(c.Ours-tt.ours) > 1e-3 {
 			t.Errorf("%s: %+v, want %g, %s", tt.name, c, tt.ours, tt.verdict)
 		}
+	}
+}
+
+// A promise is kept if all fidelities that a type has say so, and one of them at
+// least can tell.
+func TestVerifyContracts(t *testing.T) {
+	contract := "[[above]]\nname = \"kept\"\nrows = \"g/0.5\"\nfigures = [\"fidelity_oracle\", \"fidelity_outcomes\"]\nto = \"min_fidelity\"\nwidest = 0.1\n"
+	for _, tt := range []struct {
+		name     string
+		row      outcome
+		verdicts []sweep.Verdict // of the figures that there are
+		want     sweep.Verdict
+	}{
+		// √5·e·outcomes is five standard errors of five runs.
+		{"both", outcome{fidelity: 0.8, outcomes: 0.79, e: 0.01, minimum: 0.8}, []sweep.Verdict{sweep.Pass, sweep.Pass}, sweep.Pass},
+		{"oracle alone", outcome{fidelity: 0.8, minimum: 0.8}, []sweep.Verdict{sweep.Pass}, sweep.Pass},
+		{"oracle below", outcome{fidelity: 0.8 - 1e-6, minimum: 0.8}, []sweep.Verdict{sweep.Fail}, sweep.Fail},
+		{"outcomes alone", outcome{outcomes: 0.79, e: 0.01, minimum: 0.8}, []sweep.Verdict{sweep.Pass}, sweep.Pass},
+		{"outcomes below", outcome{outcomes: 0.77, e: 0.01, minimum: 0.8}, []sweep.Verdict{sweep.Fail}, sweep.Fail},
+		{"one of two below", outcome{fidelity: 0.8, outcomes: 0.7, e: 0.01, minimum: 0.8}, []sweep.Verdict{sweep.Pass, sweep.Fail}, sweep.Fail},
+		{"outcomes that tell nothing", outcome{outcomes: 0.5, e: 0.3, minimum: 0.8}, []sweep.Verdict{sweep.IsInformative, sweep.Fail}, sweep.Fail},
+		{"uncertain, but below beyond doubt", outcome{outcomes: 0.4, e: 0.3, minimum: 0.8}, []sweep.Verdict{sweep.Fail}, sweep.Fail},
+		{"an oracle beside one", outcome{fidelity: 0.8, outcomes: 0.4, e: 0.3, minimum: 0.8}, []sweep.Verdict{sweep.Pass, sweep.Fail}, sweep.Fail},
+		{"an oracle beside outcomes that tell nothing", outcome{fidelity: 0.8, outcomes: 0.5, e: 0.3, minimum: 0.8}, []sweep.Verdict{sweep.Pass, sweep.IsInformative}, sweep.Pass},
+		{"no fidelity", outcome{minimum: 0.8}, []sweep.Verdict{sweep.Fail}, sweep.Fail},
+		{"no promise", outcome{fidelity: 0.8}, []sweep.Verdict{sweep.Fail}, sweep.Fail},
+	} {
+		tt.row.throughput, tt.row.scaled = 10, 2
+		r := judge(t, contract, tt.row)
+		var got []sweep.Verdict
+		for _, c := range r.Checks {
+			got = append(got, c.Verdict)
+			if tt.row.minimum > 0 && math.Abs(c.Want-tt.row.minimum) > 1e-12 {
+				t.Errorf("%s: wants %g", tt.name, c.Want)
+			}
+		}
+		if !slices.Equal(got, tt.verdicts) || r.Verdict != tt.want {
+			t.Errorf("%s: %s, %+v", tt.name, r.Verdict, r.Checks)
+		}
+	}
+}
+
+// Figures that are the same in all runs but for rounding have no error.
+func TestNoSpread(t *testing.T) {
+	r := judge(t, "[[above]]\nname = \"kept\"\nrows = \"g/0.5\"\nfigures = [\"fidelity_oracle\"]\nto = \"min_fidelity\"\n",
+		outcome{throughput: 10, scaled: 2, e: 0.02, fidelity: 0.403111137290, minimum: 0.4031})
+	var text, table, page bytes.Buffer
+	if err := errors.Join(r.WriteTable(&text), r.WriteCSV(&table), r.WriteMarkdown(&page, "x")); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "0.4031") || regexp.MustCompile(`e-\d`).MatchString(text.String()) {
+		t.Errorf("got\n%s", text.String())
+	}
+	if !regexp.MustCompile(`(?m)^g,g/0.5,M,both,fidelity_oracle,0\.40311113\d*,0,`).MatchString(table.String()) {
+		t.Errorf("got\n%s", table.String())
+	}
+	if want := "| kept: g/0.5 | M | fidelity_oracle | 0.4031 | ≥ 0.4031 | - | 5 | pass | - |\n"; !strings.Contains(page.String(), want) {
+		t.Errorf("no %q in\n%s", want, page.String())
+	}
+}
+
+// What went wrong in a run is told without a reference too.
+func TestErrorsWithoutReference(t *testing.T) {
+	p := mustPlan(t, mustLoad(t, grids), sweep.Options{Only: regexp.MustCompile("^all/keep/low$")})
+	store := open(t, t.TempDir(), "r.jsonl")
+	defer store.Close()
+	broken := outcome{throughput: 10, scaled: 2, fidelity: 0.8, errors: []string{"the ends disagree"}}
+	if _, err := p.Run(t.Context(), store, sweep.RunOptions{Run: broken.runner(), Parallel: 1}); err != nil {
+		t.Fatal(err)
+	}
+	r := sweep.NewReport(p, store, nil)
+	var text bytes.Buffer
+	if err := r.WriteTable(&text); err != nil {
+		t.Fatal(err)
+	}
+	if r.Verdict != sweep.Fail || len(r.Checks) != 1 || !strings.Contains(text.String(), "the ends disagree") {
+		t.Errorf("%+v\n%s", r.Checks, text.String())
 	}
 }
 

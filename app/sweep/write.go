@@ -30,8 +30,8 @@ var columns = []struct{ head, figure string }{
 	{"failed", workload.FigureFailed},
 }
 
-// sections returns the report as tables.
-func (r *Report) sections() []section {
+// gridSections returns the figures of all rows as tables.
+func (r *Report) gridSections() []section {
 	var out []section
 	for _, g := range r.grids {
 		s := section{title: g.Name, text: g.Title, head: []string{"row", "runs", "type"}}
@@ -83,7 +83,7 @@ func (r *Report) sections() []section {
 			out = append(out, frames)
 		}
 	}
-	return append(out, r.checkSections()...)
+	return out
 }
 
 // frames returns the names of the messages in the runs of a grid.
@@ -113,6 +113,7 @@ var kinds = []struct{ kind, title, text string }{
 	{"errors", "what went wrong", ""},
 }
 
+// checkSections returns what is compared as tables.
 func (r *Report) checkSections() []section {
 	var out []section
 	for _, k := range kinds {
@@ -133,7 +134,7 @@ func (r *Report) checkSections() []section {
 				want = c.Bound + " " + want
 			}
 			allowed := "-"
-			if c.Verdict != IsInformative && c.Allowed > 0 {
+			if c.Verdict != IsInformative && c.Allowed > rounding {
 				allowed = "± " + strconv.FormatFloat(c.Allowed, 'g', 3, 64)
 			}
 			s.rows = append(s.rows, []string{c.Name, dash(c.Type), dash(c.Figure), ours, want, allowed, strconv.Itoa(c.Runs), string(c.Verdict), dash(c.Note)})
@@ -160,8 +161,8 @@ func withError(m, stderr float64, ok bool) string {
 	case !(stderr > 0) || m == 0:
 		return strconv.FormatFloat(m, 'g', 4, 64)
 	}
-	digits := max(0, min(12, 1-int(math.Floor(math.Log10(stderr)))))
-	return strconv.FormatFloat(m, 'f', digits, 64) + " ± " + strconv.FormatFloat(stderr, 'g', 2, 64)
+	digits := max(0, 1-int(math.Floor(math.Log10(stderr))))
+	return strconv.FormatFloat(m, 'f', digits, 64) + " ± " + strconv.FormatFloat(stderr, 'f', digits, 64)
 }
 
 // timing says how long a part took.
@@ -191,7 +192,7 @@ func (r *Report) heading() string {
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.heading())
-	for _, s := range r.sections() {
+	for _, s := range append(r.gridSections(), r.checkSections()...) {
 		fmt.Fprintln(&b, s.title)
 		if s.text != "" {
 			fmt.Fprintln(&b, s.text)
@@ -236,10 +237,7 @@ func (r *Report) WriteMarkdown(w io.Writer, command string) error {
 		}
 		fmt.Fprintln(&b, "|")
 	}
-	all := r.sections()
-	// What is compared comes first, the figures of all rows after it.
-	slices.SortStableFunc(all, func(a, b section) int { return order(a) - order(b) })
-	for _, s := range all {
+	for _, s := range append(r.checkSections(), r.gridSections()...) {
 		fmt.Fprintf(&b, "\n## %s\n\n", capital(s.title))
 		if s.text != "" {
 			fmt.Fprintf(&b, "%s\n\n", s.text)
@@ -252,16 +250,6 @@ func (r *Report) WriteMarkdown(w io.Writer, command string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// order is 0 for the sections of checks, 1 for the others.
-func order(s section) int {
-	for _, k := range kinds {
-		if k.title == s.title {
-			return 0
-		}
-	}
-	return 1
 }
 
 func capital(s string) string {

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"qstack/app/sweep"
-	"qstack/node/daemon"
 	"qstack/qnet"
 	"qstack/scenarios"
 )
@@ -51,10 +50,11 @@ the program: the simulations that Dahlberg et al. published with their link laye
 
 Each run is a line in the folder of results. What is there is not run again, so
 that a sweep which was interrupted goes on where it was; what was changed in a
-scenario, or made by another version of this program, is run anew.
+scenario, or made by another version of this program, is run anew. A version is a
+clean commit, or else whatever is built.
 
 With --verify the rows for it are run too, and all is compared with the reference
-of the sweep. The exit code is 1 if a run failed or something is outside its
+of the sweep. The exit code is 1 if something went wrong in a run or is outside its
 tolerance, or nothing that was run is judged.
 
 A batch system runs the parts of a sweep with --shard 1/4 to --shard 4/4 and one
@@ -75,7 +75,7 @@ A batch system runs the parts of a sweep with --shard 1/4 to --shard 4/4 and one
 	fl.StringVar(&f.only, "only", "", "rows whose name matches this `REGEXP`; a name is GRID/ALTERNATIVE/...")
 	fl.StringVar(&f.shard, "shard", "", "run part `I/N` of the runs, counted from 1")
 	fl.IntVar(&f.run.Parallel, "parallel", 0, "runs at once (default: GOMAXPROCS)")
-	fl.BoolVar(&f.options.Verify, "verify", false, "run what is needed for it, and compare with the reference")
+	fl.BoolVar(&f.options.Verify, "verify", false, "run the rows for it too, and compare with the reference")
 	fl.BoolVar(&f.list, "list", false, "print the rows and how many runs of what length they are, and run nothing")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object")
 	fl.StringVar(&f.csv, "csv", "", "write every figure of every row to `FILE` as CSV")
@@ -86,6 +86,9 @@ A batch system runs the parts of a sweep with --shard 1/4 to --shard 4/4 and one
 
 // check reads the flags.
 func (f *sweepFlags) check(seeds bool) error {
+	if f.list && f.json {
+		return usage("--json: what --list prints is text")
+	}
 	if seeds && (f.options.Seeds < 1 || f.options.Seeds > sweep.MaxSeeds) {
 		return usage("--seeds: %d is not between 1 and %d", f.options.Seeds, sweep.MaxSeeds)
 	}
@@ -148,10 +151,13 @@ func runSweep(ctx context.Context, f *sweepFlags, seeds bool, stdout, stderr io.
 	}
 	plan, err := s.Plan(f.options)
 	switch {
-	case qnet.CodeOf(err) == qnet.ErrUnknown:
-		return usage("--only: %v", err)
+	case errors.Is(err, qnet.ErrUnknown):
+		return usage("%v", err)
 	case err != nil:
 		return badConfig(err)
+	}
+	if left := plan.LeftOut(); left != "" && f.only != "" {
+		fmt.Fprintf(stderr, "--only: %s\n", left)
 	}
 	if f.list {
 		return listRows(stdout, plan)
@@ -163,7 +169,11 @@ func runSweep(ctx context.Context, f *sweepFlags, seeds bool, stdout, stderr io.
 	if f.options.Shards > 0 {
 		file = fmt.Sprintf("results-%d-of-%d.jsonl", f.options.Shard, f.options.Shards)
 	}
-	store, err := sweep.OpenStore(f.out, file, daemon.Version())
+	made, err := program()
+	if err != nil {
+		return err
+	}
+	store, err := sweep.OpenStore(f.out, file, made)
 	if err != nil {
 		return err
 	}
@@ -206,8 +216,14 @@ func listRows(w io.Writer, plan *sweep.Plan) error {
 	return err
 }
 
-// write writes the report to where the flags say.
+// write prints the report, and writes it to where the flags say.
 func (f *sweepFlags) write(r *sweep.Report, stdout io.Writer) error {
+	var errs []error
+	if f.json {
+		errs = append(errs, encode(stdout, r))
+	} else {
+		errs = append(errs, r.WriteTable(stdout))
+	}
 	for _, out := range []struct {
 		flag, file string
 		write      func(io.Writer) error
@@ -223,18 +239,15 @@ func (f *sweepFlags) write(r *sweep.Report, stdout io.Writer) error {
 			err = errors.Join(out.write(file), file.Close())
 		}
 		if err != nil {
-			return fmt.Errorf("--%s: %w", out.flag, err)
+			errs = append(errs, fmt.Errorf("--%s: %w", out.flag, err))
 		}
 	}
 	if f.svg != "" {
 		if err := r.WriteSVG(f.svg); err != nil {
-			return fmt.Errorf("--svg: %w", err)
+			errs = append(errs, fmt.Errorf("--svg: %w", err))
 		}
 	}
-	if f.json {
-		return encode(stdout, r)
-	}
-	return r.WriteTable(stdout)
+	return errors.Join(errs...)
 }
 
 // command returns the command line that the report is of.
