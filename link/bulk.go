@@ -201,7 +201,7 @@ func (l *lane) join() {
 			}
 			continue
 		}
-		e.remember(span{h.seq, h.seq + 1}, q.ID)
+		e.remember(taken{span: span{h.seq, h.seq + 1}, id: q.ID})
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out

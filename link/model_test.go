@@ -137,7 +137,8 @@ type share struct {
 	limit uint64 // the highest that it may have taken
 	kept  []modelPair
 	outs  []link.Measured
-	void  map[uint64]bool // pairs that have expired here
+	void  map[uint64]bool   // pairs that have expired here
+	turns map[uint64]uint64 // pairs, by number: which of all that were handed up at this end
 	ended bool
 	by    bool // ended by the layer above, here
 	err   error
@@ -450,7 +451,7 @@ func (m *model) create(e *modelEnd) {
 		m.faultf("side %d: identity %d is given twice", e.side, id)
 	}
 	c := &contract{r: r, id: id, created: now, creator: e.side, severed: m.anyCut()}
-	c.sides[e.side] = &share{c: c, limit: r.Limit, void: make(map[uint64]bool), bases: r.Bases}
+	c.sides[e.side] = &share{c: c, limit: r.Limit, void: make(map[uint64]bool), turns: make(map[uint64]uint64), bases: r.Bases}
 	e.shares[id] = c.sides[e.side]
 	m.contracts = append(m.contracts, c)
 }
@@ -498,7 +499,7 @@ func (e *modelEnd) Requested(_ physical.LinkID, o link.Offer) (uint64, error) {
 	if ch.oneIn(12) {
 		return 0, qnet.Errorf(qnet.ErrNoListener, "not here")
 	}
-	s := &share{c: c, limit: 1 << 40, void: make(map[uint64]bool), bases: o.Bases}
+	s := &share{c: c, limit: 1 << 40, void: make(map[uint64]bool), turns: make(map[uint64]uint64), bases: o.Bases}
 	e.shares[o.ID], c.sides[e.side] = s, s
 	switch {
 	case o.Type == link.Measure && ch.oneIn(2):
@@ -537,6 +538,7 @@ func (e *modelEnd) taken(id link.RequestID, seq uint64, created qnet.Time) (s, o
 	}
 	m.names[e.side][seq] = true
 	m.sum.Pairs++
+	s.turns[seq] = uint64(len(m.names[e.side]))
 	return s, s.c.sides[1-e.side]
 }
 
@@ -780,9 +782,7 @@ func (m *model) settle() {
 	for _, c := range m.contracts {
 		m.judge(c)
 	}
-	if w.cfg.lanes == 1 {
-		m.judgeAtomic()
-	}
+	m.judgeAtomic()
 }
 
 // judge compares what both ends have of a request in the end.
@@ -853,8 +853,11 @@ func (m *model) parities(a, b *share) {
 }
 
 // judgeAtomic checks that no pair of another request comes between those of an
-// atomic one.
+// atomic one: in the order of their numbers if there is one lane. With several, REPLYs
+// can overtake each other, and columns that another lane measures go on until the
+// station hears that it closes; then it is the order in which kept pairs are handed up.
 func (m *model) judgeAtomic() {
+	one := m.w.cfg.lanes == 1
 	for side := range m.ends {
 		for _, c := range m.contracts {
 			s := c.sides[side]
@@ -862,40 +865,29 @@ func (m *model) judgeAtomic() {
 				continue
 			}
 			m.sum.Atomic++
-			first, last := s.span()
+			first, last := uint64(math.MaxUint64), uint64(0)
+			for seq, turn := range s.turns {
+				if one {
+					turn = seq
+				}
+				if !s.void[seq] {
+					first, last = min(first, turn), max(last, turn)
+				}
+			}
 			for _, o := range m.contracts {
 				t := o.sides[side]
-				if t == nil || t == s || o.severed {
+				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store) {
 					continue
 				}
-				for _, p := range t.kept {
-					if p.Seq > first && p.Seq < last && !t.void[p.Seq] {
-						m.faultf("side %d: pair %d of request %d is between the first and the last of the atomic request %d", side, p.Seq, o.id, c.id)
+				for seq, turn := range t.turns {
+					if one {
+						turn = seq
 					}
-				}
-				for _, p := range t.outs {
-					if p.Seq > first && p.Seq < last && !t.void[p.Seq] {
-						m.faultf("side %d: pair %d of request %d is between the first and the last of the atomic request %d", side, p.Seq, o.id, c.id)
+					if turn > first && turn < last && !t.void[seq] {
+						m.faultf("side %d: pair %d of request %d is between the first and the last of the atomic request %d", side, seq, o.id, c.id)
 					}
 				}
 			}
 		}
 	}
-}
-
-// span returns the first and the last pair that has not expired.
-func (s *share) span() (first, last uint64) {
-	first = math.MaxUint64
-	add := func(seq uint64) {
-		if !s.void[seq] {
-			first, last = min(first, seq), max(last, seq)
-		}
-	}
-	for _, p := range s.kept {
-		add(p.Seq)
-	}
-	for _, p := range s.outs {
-		add(p.Seq)
-	}
-	return first, last
 }

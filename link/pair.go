@@ -18,7 +18,7 @@ func (l *lane) succeeded(m *Reply) {
 	e.resume(m.Cycle)
 	q := e.requests[m.ID]
 	void := m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, e.cfg.Cycles.Instant(m.Cycle))
-	if void || e.atomic != nil && e.atomic != q && e.atomic.got > 0 {
+	if void || e.interrupts(q) {
 		l.release()
 		e.expire(m.Seq, m.ID, false)
 		e.serve()
@@ -46,7 +46,7 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
-	e.remember(span{m.Seq, m.Seq + 1}, q.ID)
+	e.remember(taken{span{m.Seq, m.Seq + 1}, q.ID, q.consecutive})
 	e.took(q, 1)
 	p := Pair{Link: e.cfg.ID, Request: q.ID, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created}
 	l.state = laneHeld
@@ -60,6 +60,10 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	e.serve()
 }
+
+// interrupts reports whether a pair of a request would come between those of an
+// atomic one.
+func (e *end) interrupts(q *request) bool { return e.atomic != nil && e.atomic != q && e.atomic.got > 0 }
 
 // resume sets the cycle from which patterns of attempts count after a success:
 // that at which both ends can have moved their halves and initialised their
@@ -215,6 +219,7 @@ func (e *end) complete(q *request) {
 	if q.Pairs == 0 || q.got < q.Pairs || q.pending > 0 || e.requests[q.ID] != q || q.state != reqActive {
 		return
 	}
+	atomic := e.atomic
 	e.deactivate(q)
 	q.state = reqComplete
 	switch {
@@ -225,6 +230,7 @@ func (e *end) complete(q *request) {
 		e.finish(q)
 	default:
 		q.retry.Stop()
+		e.atomic = atomic // others wait: it may get another pair
 		q.tries, q.endCode, q.endText = 0, qnet.OK, ""
 		e.sendEnd(q)
 	}
@@ -241,11 +247,10 @@ func (e *end) finish(q *request) {
 	e.l.handler.Ended(e.cfg.ID, q.ID, nil)
 }
 
-// giveBack forgets a pair that was taken. It returns its request, 0 if it never
-// was taken.
-func (e *end) giveBack(seq uint64) RequestID {
-	id := e.unname(seq)
-	if q := e.requests[id]; q != nil && q.state != reqEnding {
+// giveBack forgets a pair that was taken, and returns what it was taken for.
+func (e *end) giveBack(seq uint64) taken {
+	t := e.unname(seq)
+	if q := e.requests[t.id]; q != nil && q.state != reqEnding {
 		q.got--
 		if q.state == reqComplete {
 			q.retry.Stop()
@@ -255,14 +260,15 @@ func (e *end) giveBack(seq uint64) RequestID {
 		e.version++
 		e.review(q)
 	}
-	return id
+	return t
 }
 
 // untake takes a pair back that the peer voided, so that its request gets another
 // unless it is over. It returns the request, 0 if the pair was never taken, and
 // whether it was handed up.
 func (e *end) untake(seq uint64) (id RequestID, had bool) {
-	if id = e.giveBack(seq); id == 0 {
+	t := e.giveBack(seq)
+	if id = t.id; id == 0 {
 		return 0, false
 	}
 	q := e.requests[id]
@@ -276,35 +282,34 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 			return id, false
 		}
 	}
-	if q == nil {
-		return id, true
-	}
-	q.void++
-	e.version++
-	if i := slices.Index(q.measuring, seq); i >= 0 {
-		q.measuring = slices.Delete(q.measuring, i, i+1)
-		return id, false
-	}
-	for i, p := range q.together {
-		if p.Seq == seq {
-			e.free(p.Qubit)
-			q.together = slices.Delete(q.together, i, i+1)
+	if q != nil {
+		q.void++
+		e.version++
+		if i := slices.Index(q.measuring, seq); i >= 0 {
+			q.measuring = slices.Delete(q.measuring, i, i+1)
 			return id, false
 		}
+		for i, p := range q.together {
+			if p.Seq == seq {
+				e.free(p.Qubit)
+				q.together = slices.Delete(q.together, i, i+1)
+				return id, false
+			}
+		}
 	}
-	if q.consecutive {
-		e.voidOthers(q)
+	if t.together {
+		e.voidOthers(id)
 	}
 	return id, true
 }
 
 // voidOthers voids the pairs of a consecutive request that were handed up with one
-// that is void: the request gets all of them anew, alive together.
-func (e *end) voidOthers(q *request) {
-	for _, t := range e.takenFor(q.ID) {
-		for seq := t.first; seq < t.end; seq++ {
+// that is void: unless it is over, it gets all of them anew, alive together.
+func (e *end) voidOthers(id RequestID) {
+	for _, s := range e.takenFor(id) {
+		for seq := s.first; seq < s.end; seq++ {
 			e.giveBack(seq)
-			e.expire(seq, q.ID, true)
+			e.expire(seq, id, true)
 		}
 	}
 }

@@ -10,21 +10,23 @@ type span struct{ first, end uint64 }
 
 func (s span) has(seq uint64) bool { return s.first <= seq && seq < s.end }
 
-// taken remembers for which request pairs were taken.
+// taken remembers for which request pairs were taken, and whether they were to be
+// alive together.
 type taken struct {
 	span
-	id RequestID
+	id       RequestID
+	together bool
 }
 
 // remember notes for which request pairs were taken.
-func (e *end) remember(s span, id RequestID) {
+func (e *end) remember(n taken) {
 	if e.nRecent > 0 {
-		if t := &e.recent[(e.nRecent-1)%len(e.recent)]; t.id == id && t.end == s.first {
-			t.end = s.end
+		if t := &e.recent[(e.nRecent-1)%len(e.recent)]; t.id == n.id && t.end == n.first {
+			t.end = n.end
 			return
 		}
 	}
-	e.recent[e.nRecent%len(e.recent)] = taken{s, id}
+	e.recent[e.nRecent%len(e.recent)] = n
 	e.nRecent++
 }
 
@@ -38,22 +40,22 @@ func (e *end) takenFor(id RequestID) (spans []span) {
 	return spans
 }
 
-// unname forgets for which request a pair was taken, and returns it, 0 if it never
-// was taken.
-func (e *end) unname(seq uint64) RequestID {
+// unname forgets for which request a pair was taken, and returns it, with identity
+// 0 if it never was taken.
+func (e *end) unname(seq uint64) taken {
 	i := slices.IndexFunc(e.recent, func(t taken) bool { return t.has(seq) })
 	if i < 0 {
-		return 0
+		return taken{}
 	}
 	t := &e.recent[i]
-	id, rest := t.id, span{seq + 1, t.end}
+	was, rest := *t, *t
+	rest.first = seq + 1
 	if t.end = seq; t.first == seq {
-		t.span, rest = rest, span{}
+		*t = rest
+	} else if rest.first < rest.end {
+		e.remember(rest)
 	}
-	if rest.first < rest.end {
-		e.remember(rest, id)
-	}
-	return id
+	return was
 }
 
 // maxVoided bounds the runs of void pairs that are remembered.
