@@ -22,6 +22,9 @@ import (
 // mean of 60,000 is below 0.41 %: 2 % are 4.9 standard deviations, one false
 // alarm in a million rows. That of the decay is smaller still.
 func TestTwoLinksInSlots(t *testing.T) {
+	if testing.Short() {
+		t.Skip("480,000 pairs on one goroutine")
+	}
 	const pairs = 60_000
 	const slot = time.Microsecond
 	const fidelity = 0.95
