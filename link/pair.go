@@ -63,7 +63,9 @@ func (l *lane) succeeded(m *Reply) {
 
 // interrupts reports whether a pair of a request would come between those of an
 // atomic one.
-func (e *end) interrupts(q *request) bool { return e.atomic != nil && e.atomic != q && e.atomic.got > 0 }
+func (e *end) interrupts(q *request) bool {
+	return e.atomic != nil && e.atomic != q && e.atomic.got > 0
+}
 
 // resume sets the cycle from which patterns of attempts count after a success:
 // that at which both ends can have moved their halves and initialised their

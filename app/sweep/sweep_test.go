@@ -368,7 +368,7 @@ func TestErrors(t *testing.T) {
 		{"load = 0.25", "load = -1", `d/sweep.toml:6:25: sweep.axis.load.low.workload.load: -1: must be above 0 and at most 1000`},
 		{"load = 0.25", "lood = 1", `d/sweep.toml:6:18: sweep.axis.load.low.workload.lood: unknown key`},
 		{"load = 0.25", `load = "x"`, `d/sweep.toml:6:25: sweep.axis.load.low.workload.load: "x": want a number without quotes, not a string`},
-		{"pairs = 7", "pairs = 0", `d/sweep.toml:11:56: sweep.axis.kind.measure.workload.type.M.pairs: 0: want a number from 1 to 65535`},
+		{"pairs = 7", "pairs = 0", `d/sweep.toml:11:56: sweep.axis.kind.measure.workload.type.M.pairs: 0: want a number from 1 to 1000000000`},
 		{"workload.type.M = false", "workload.type.N = false", `d/sweep.toml:10:28: sweep.axis.kind.keep.workload.type.N: false: workload.type has no element of this name`},
 		{"workload.type.M = false", "workload.type.M = 3", `d/sweep.toml:10:28: sweep.axis.kind.keep.workload.type.M: 3: want the keys to change, or false to take the element away, not an integer`},
 		{"queue_limit = 9", "queue_limit = 0", `d/sweep.toml:18:55: sweep.grid[1].set.link.queue_limit: 0: must be from 1 to`},

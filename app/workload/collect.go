@@ -22,6 +22,7 @@ const (
 // layer is what is used of a link layer.
 type layer interface {
 	Create(link physical.LinkID, r link.Request) (link.RequestID, error)
+	End(link physical.LinkID, id link.RequestID, code qnet.Code)
 }
 
 // hardware is what is used of the emulated world.
@@ -30,6 +31,13 @@ type hardware interface {
 	free(side int, q physical.Qubit)
 	// fidelity returns that of a pair to a Bell state, as the oracle sees it now.
 	fidelity(a, b physical.Qubit, l qnet.BellLabel) (float64, error)
+	// bloch returns the Bloch vector of a half, as the oracle sees it now.
+	bloch(q physical.Qubit) ([3]float64, error)
+	// measure reads out a half in a basis, through a communication qubit if it is
+	// stored where it can not be read, and gives it back.
+	measure(side int, q physical.Qubit, stored bool, b qnet.Basis, done func(bit uint8, err error))
+	// spec returns the data sheet of an end.
+	spec(side int) *physical.Spec
 }
 
 // cell is what is known of the requests of one type from one end, or of several
@@ -43,8 +51,13 @@ type cell struct {
 	windows         batches
 	latency, scaled distribution
 
-	oracle     moments
-	same, flip [3]uint64 // pairs that both ends measured in X, Y, Z; of them those whose bits are wrong
+	oracle     moments    // of kept pairs
+	prepared   [3]moments // fidelity of halves to the states prepared in X, Y, Z
+	states     moments    // the same in any basis
+	same, flip [3]uint64  // pairs that both ends measured in X, Y, Z; of them those whose bits are wrong
+	parity     [3]moments // of kept or prepared pairs that the devices measured: 1 in the mean of perfect ones
+	unread     uint64     // halves that could not be measured for it
+	chsh       [4]moments // correlators of a CHSH test, with signs that make all 1/√2 for perfect pairs
 }
 
 // kind is the cells of one type: from A, from B and from either.
@@ -59,8 +72,8 @@ const both = 2 // in kind.cells
 type record struct {
 	typ     int32
 	side    int8
-	counted bool // made after the warm-up
-	pairs   uint32
+	counted bool   // made after the warm-up
+	pairs   uint32 // 0 of a stream
 	created qnet.Time
 	last    qnet.Time // latest pair at the end that created it
 	next    *record   // while it is free
@@ -74,25 +87,31 @@ type half struct {
 	origin   int8
 	side     int8 // that has it
 	measured bool
+	shown    bool // to the oracle
 	label    qnet.BellLabel
 	basis    uint8
 	bit      uint8
+	at       qnet.Time // when it was handed up
 }
 
 // collector makes requests at both ends of a link and keeps account of them.
 type collector struct {
-	loop    event.Scheduler
-	link    physical.LinkID
-	layers  [2]layer
-	hw      hardware
-	demands []*demand
-	hold    time.Duration
-	samples float64
-	rng     *rand.Rand // which pairs the oracle sees
+	loop       event.Scheduler
+	link       physical.LinkID
+	layers     [2]layer
+	hw         hardware
+	demands    []*demand
+	hold       time.Duration
+	samples    float64
+	tomography float64
+	seen       *rand.Rand // which pairs the oracle sees
+	read       *rand.Rand // which pairs the devices measure, and in which basis
+	ends       *rand.Rand // when requests are told to end
 
-	records map[link.RequestID]*record
-	free    *record
-	halves  map[uint64]half
+	records  map[link.RequestID]*record
+	free     *record
+	halves   map[uint64]half
+	readings map[uint64]*reading
 
 	start, end qnet.Time // of the time that counts
 	window     time.Duration
@@ -104,9 +123,10 @@ type collector struct {
 	errors     []string
 }
 
-func newCollector(w *scenario.Workload, loop event.Scheduler, k physical.LinkID, demands []*demand, hw hardware, rng *rand.Rand) *collector {
-	c := &collector{loop: loop, link: k, hw: hw, demands: demands, hold: w.Hold, samples: w.FidelitySamples, rng: rng,
-		records: make(map[link.RequestID]*record), halves: make(map[uint64]half),
+func newCollector(w *scenario.Workload, loop event.Scheduler, k physical.LinkID, demands []*demand, hw hardware, seed uint64) *collector {
+	c := &collector{loop: loop, link: k, hw: hw, demands: demands, hold: w.Hold, samples: w.FidelitySamples, tomography: w.Tomography,
+		seen: qnet.NewRand(seed, "workload/oracle"), read: qnet.NewRand(seed, "workload/tomography"), ends: qnet.NewRand(seed, "workload/ends"),
+		records: make(map[link.RequestID]*record), halves: make(map[uint64]half), readings: make(map[uint64]*reading),
 		start: qnet.Time(w.Warmup), end: qnet.Time(w.Horizon), window: w.ReportEvery, kinds: make([]kind, len(demands)+1)}
 	c.closes = c.start.Add(c.window)
 	windows := int((w.Horizon - w.Warmup + w.ReportEvery - 1) / w.ReportEvery)
@@ -176,6 +196,40 @@ func (c *collector) create(typ, side, pairs int) {
 	*x = record{typ: int32(typ), side: int8(side), counted: counted, pairs: uint32(pairs), created: now, last: now}
 	c.records[id] = x
 	c.queued(now, 1)
+	if d.Lasts > 0 {
+		c.endAfter(d.Lasts, side, id, qnet.OK)
+	}
+	if d.Cancel > 0 && c.ends.Float64() < d.Cancel {
+		c.endAfter(d.CancelAfter, side, id, qnet.ErrCancelled)
+	}
+}
+
+// endAfter ends a request after an exponential time of a mean, unless it is over by
+// then: with qnet.OK it has done all it was to do.
+func (c *collector) endAfter(mean time.Duration, side int, id link.RequestID, code qnet.Code) {
+	after := min(qnet.Exponential(c.ends)*float64(mean), math.MaxInt64/2)
+	c.loop.After(time.Duration(after), func() {
+		x := c.records[id]
+		if x == nil {
+			return
+		}
+		c.layers[side].End(c.link, id, qnet.ErrCancelled)
+		c.over(id, x)
+		switch k := &c.kinds[x.typ].cells[side]; {
+		case !x.counted:
+		case code == qnet.OK:
+			k.completed++
+		default:
+			k.fail(code)
+		}
+	})
+}
+
+// over forgets a request.
+func (c *collector) over(id link.RequestID, x *record) {
+	delete(c.records, id)
+	c.queued(c.loop.Now(), -1)
+	x.next, c.free = c.free, x
 }
 
 func (k *cell) fail(code qnet.Code) {
@@ -258,37 +312,62 @@ func (s *side) Requested(physical.LinkID, link.Offer) (uint64, error) { return m
 func (s *side) Pair(p link.Pair) {
 	c := s.c
 	typ, origin := c.got(s.i, p.Request, 1)
-	h := half{id: p.Request, typ: typ, origin: origin, side: int8(s.i), label: p.Label}
-	// The end that has it first decides whether the oracle sees it.
-	o, second := c.halves[p.Seq]
-	if second = second && o.side != h.side; second && !o.qubit.IsZero() || !second && c.sampled(typ) {
+	if c.tomography > 0 && c.reads(s.i, typ, origin, &p) {
+		return
+	}
+	h := half{id: p.Request, typ: typ, origin: origin, side: int8(s.i), label: p.Label, at: c.loop.Now()}
+	o, second := c.other(p.Seq, &h)
+	if h.shown {
 		h.qubit = p.Qubit
 	}
 	c.pair(p.Seq, h)
 	switch {
 	case c.hold > 0:
-		c.loop.After(c.hold, func() { c.hw.free(s.i, p.Qubit) })
-	case h.qubit.IsZero():
+		q := p.Qubit
+		c.loop.After(c.hold, func() { c.hw.free(s.i, q) })
+	case !h.shown:
 		c.hw.free(s.i, p.Qubit)
 	case second: // the oracle has seen it
 		c.hw.free(s.i, p.Qubit)
-		c.hw.free(1-s.i, o.qubit)
+		if !o.qubit.IsZero() {
+			c.hw.free(1-s.i, o.qubit)
+		}
 	}
-}
-
-// sampled draws whether the oracle is to see a pair.
-func (c *collector) sampled(typ int32) bool {
-	return typ >= 0 && c.demands[typ].Type == scenario.KeepPairs && c.samples > 0 && (c.samples >= 1 || c.rng.Float64() < c.samples)
 }
 
 // Measured implements link.Handler.
 func (s *side) Measured(_ physical.LinkID, id link.RequestID, ms []link.Measured) {
 	c := s.c
 	typ, origin := c.got(s.i, id, len(ms))
+	kept := typ < 0 || c.demands[typ].Type != scenario.MeasurePairs // at the other end
 	for i := range ms {
 		m := &ms[i]
-		c.pair(m.Seq, half{id: id, typ: typ, origin: origin, side: int8(s.i), measured: true, label: m.Label, basis: m.Basis, bit: m.Bit})
+		h := half{id: id, typ: typ, origin: origin, side: int8(s.i), measured: true, label: m.Label, basis: m.Basis, bit: m.Bit}
+		if !kept {
+			c.pair(m.Seq, h)
+			continue
+		}
+		if r := c.readings[m.Seq]; r != nil {
+			c.sift(r, m.Seq, &h)
+			continue
+		}
+		o, _ := c.other(m.Seq, &h)
+		c.pair(m.Seq, h)
+		if !o.qubit.IsZero() && c.hold == 0 {
+			c.hw.free(int(o.side), o.qubit)
+		}
 	}
+}
+
+// other returns the other end's half of a pair, if that was first. It decides whether
+// the oracle sees it, or else this half does.
+func (c *collector) other(seq uint64, h *half) (o half, second bool) {
+	if o, second = c.halves[seq]; second && o.side != h.side {
+		h.shown = o.shown
+		return o, true
+	}
+	h.shown = c.look(h.typ)
+	return half{}, false
 }
 
 // pair takes note of one end's half, and of the pair if it is the second.
@@ -307,17 +386,20 @@ func (c *collector) pair(seq uint64, h half) {
 		return
 	}
 	delete(c.halves, seq)
-	if h.measured && !o.qubit.IsZero() {
-		c.hw.free(int(o.side), o.qubit)
-		c.fail("pair %d was kept at end %c and measured at the other", seq, 'A'+rune(o.side))
+	if o.typ < 0 { // its request was over at one end before
+		o.typ, o.origin = h.typ, h.origin
+	}
+	measured, kept := &o, &h
+	if h.measured {
+		measured, kept = kept, measured
+	}
+	if o.measured != h.measured && (!c.prepares(o.typ) || measured.side != o.origin) {
+		c.fail("pair %d was kept at end %c and measured at the other", seq, 'A'+rune(kept.side))
 		return
 	}
 	if o.id != h.id || o.label != h.label {
 		c.fail("the ends disagree about pair %d: %v of request %d, and %v of request %d", seq, o.label, o.id, h.label, h.id)
 		return
-	}
-	if o.typ < 0 { // its request was over at one end before
-		o.typ, o.origin = h.typ, h.origin
 	}
 	if o.typ < 0 || c.loop.Now() < c.start {
 		return
@@ -325,13 +407,14 @@ func (c *collector) pair(seq uint64, h half) {
 	k := &c.kinds[o.typ].cells[o.origin]
 	switch {
 	case o.measured && h.measured:
-		if o.basis == h.basis && int(h.basis) < len(k.same) {
-			k.same[h.basis]++
-			if wrong(h.label, h.basis, o.bit^h.bit) {
-				k.flip[h.basis]++
-			}
+		creator, peer := &o, &h
+		if h.side == o.origin {
+			creator, peer = peer, creator
 		}
-	case !o.measured && !h.measured && !h.qubit.IsZero():
+		c.outcomes(k, c.demands[o.typ], creator, peer)
+	case o.measured != h.measured:
+		c.prepared(k, seq, c.demands[o.typ], measured, kept)
+	case h.shown:
 		f, err := c.hw.fidelity(o.qubit, h.qubit, h.label)
 		if err == nil {
 			k.oracle.add(f)
@@ -339,6 +422,42 @@ func (c *collector) pair(seq uint64, h half) {
 			c.fail("the oracle does not see pair %d: %v", seq, err)
 		}
 	}
+}
+
+// prepares reports whether a type, which may be unknown, is of prepared pairs.
+func (c *collector) prepares(typ int32) bool {
+	return typ >= 0 && c.demands[typ].Type == scenario.PreparePairs
+}
+
+// outcomes counts the outcomes of a pair that both ends measured.
+func (c *collector) outcomes(k *cell, d *demand, creator, peer *half) {
+	parity := creator.bit ^ peer.bit
+	if d.chsh && creator.basis < 2 && peer.basis < 2 {
+		axis := d.axes[0][creator.basis]
+		bad := wrong(creator.label, axis, parity)
+		if creator.basis == 1 && peer.basis == 1 { // X, and the axis on the other side of Z
+			bad = !bad
+		}
+		k.chsh[2*creator.basis+peer.basis].add(sign(bad))
+		return
+	}
+	if int(creator.basis) >= len(d.axes[0]) || int(peer.basis) >= len(d.axes[1]) {
+		return
+	}
+	if a, b := d.axes[0][creator.basis], d.axes[1][peer.basis]; a == b && int(a) < len(k.same) {
+		k.same[a]++
+		if wrong(creator.label, a, parity) {
+			k.flip[a]++
+		}
+	}
+}
+
+// sign returns −1 for what is wrong, and else 1.
+func sign(wrong bool) float64 {
+	if wrong {
+		return -1
+	}
+	return 1
 }
 
 // wrong reports whether two bits, of which the exclusive or is given, contradict
@@ -354,6 +473,7 @@ func (s *side) Expired(_ physical.LinkID, _ link.RequestID, seq uint64, had bool
 	if c.loop.Now() >= c.start {
 		c.expired[s.i]++
 	}
+	delete(c.readings, seq) // what its qubits show is of no account
 	if h, ok := c.halves[seq]; ok {
 		delete(c.halves, seq)
 		if !h.qubit.IsZero() {
@@ -369,9 +489,7 @@ func (s *side) Ended(_ physical.LinkID, id link.RequestID, err error) {
 	if x == nil || int(x.side) != s.i {
 		return // it counts where it was made
 	}
-	delete(c.records, id)
-	now := c.loop.Now()
-	c.queued(now, -1)
+	c.over(id, x)
 	if x.counted {
 		if err != nil {
 			c.kinds[x.typ].cells[x.side].fail(qnet.CodeOf(err))
@@ -379,7 +497,6 @@ func (s *side) Ended(_ physical.LinkID, id link.RequestID, err error) {
 			c.complete(x)
 		}
 	}
-	x.next, c.free = c.free, x
 }
 
 // complete counts a request that has all its pairs.
@@ -454,9 +571,16 @@ func (k *cell) join(o *cell) {
 		k.failed[code] += n
 	}
 	k.oracle.merge(&o.oracle)
+	k.states.merge(&o.states)
+	k.unread += o.unread
 	for b := range k.same {
 		k.same[b] += o.same[b]
 		k.flip[b] += o.flip[b]
+		k.prepared[b].merge(&o.prepared[b])
+		k.parity[b].merge(&o.parity[b])
+	}
+	for i := range k.chsh {
+		k.chsh[i].merge(&o.chsh[i])
 	}
 }
 
@@ -468,7 +592,13 @@ func (k *kind) result(window time.Duration, seconds float64) TypeResult {
 func (k *cell) figures(seconds float64) Figures {
 	f := Figures{Requests: k.requests, Asked: k.asked, Completed: k.completed, Open: k.open, Pairs: k.pairs,
 		Throughput: k.windows.estimate(), Latency: k.latency.result(), Scaled: k.scaled.result(),
-		Oracle: k.oracle.estimate(), Outcomes: outcomes(k.same, k.flip)}
+		Oracle: k.oracle.estimate(), Prepared: k.states.estimate(), Outcomes: outcomes(k.same, k.flip), CHSH: chsh(&k.chsh), Unread: k.unread}
+	if k.oracle.n == 0 {
+		f.Oracle = ofStates(&k.prepared)
+	}
+	if f.Outcomes == (Outcomes{}) {
+		f.Outcomes = ofParities(&k.parity)
+	}
 	f.Throughput.Mean = float64(k.pairs) / seconds // what comes in a window that is cut short counts too
 	f.Throughput.N = max(1, f.Throughput.N)
 	for code, n := range k.failed {
@@ -478,27 +608,4 @@ func (k *cell) figures(seconds float64) Figures {
 		f.Failed[code.Error()] += n
 	}
 	return f
-}
-
-// outcomes returns the shares of wrong bits in X, Y and Z and the fidelity that
-// goes with them.
-func outcomes(same, flip [3]uint64) (o Outcomes) {
-	all := true
-	square := 0.0
-	for b, e := range []*Estimate{&o.X, &o.Y, &o.Z} {
-		n := float64(same[b])
-		if e.N = same[b]; n == 0 {
-			all = false
-			continue
-		}
-		e.Mean = float64(flip[b]) / n
-		// By Agresti and Coull, so that no error at all does not pass for certain.
-		q := (float64(flip[b]) + 2) / (n + 4)
-		e.StdErr = math.Sqrt(q * (1 - q) / (n + 4))
-		square += e.StdErr * e.StdErr
-	}
-	if all {
-		o.F = Estimate{Mean: 1 - (o.X.Mean+o.Y.Mean+o.Z.Mean)/2, StdErr: math.Sqrt(square) / 2, N: o.X.N + o.Y.N + o.Z.N}
-	}
-	return o
 }

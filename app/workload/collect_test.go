@@ -32,6 +32,7 @@ type server struct {
 	freed map[physical.Qubit]int // times that a qubit was freed
 	ended func(s served)
 	ms    [1]link.Measured
+	sheet *physical.Spec
 }
 
 type served struct {
@@ -116,11 +117,41 @@ func (s *server) fidelity(a, b physical.Qubit, _ qnet.BellLabel) (float64, error
 	return 0.5 + 0.25*float64(a.Generation%2), nil
 }
 
+// End makes a request end with its next pair, or at once if it is not its turn.
+func (e serverEnd) End(_ physical.LinkID, id link.RequestID, _ qnet.Code) {
+	s := e.s
+	for i := range s.queue {
+		if s.queue[i].id != id {
+			continue
+		}
+		if i == 0 {
+			s.queue[0].left = 1
+		} else {
+			s.queue = append(s.queue[:i], s.queue[i+1:]...)
+		}
+		return
+	}
+}
+
+func (s *server) bloch(physical.Qubit) (r [3]float64, err error) { return r, qnet.ErrBadQubit }
+
+// measure finds the same bit at both ends, but in Y.
+func (s *server) measure(side int, q physical.Qubit, _ bool, b qnet.Basis, done func(uint8, error)) {
+	s.free(side, q)
+	bit := uint8(q.Generation >> 1 & 1)
+	if b == qnet.BasisY && side == 1 {
+		bit ^= 1
+	}
+	s.loop.After(0, func() { done(bit, nil) })
+}
+
+func (s *server) spec(int) *physical.Spec { return s.sheet }
+
 // newServer returns a workload on a server that makes so many pairs per second, of
 // types whose shares of the load are over its full rate.
 func newServer(t testing.TB, w *scenario.Workload, rate float64, seed uint64) (*server, *collector) {
 	t.Helper()
-	s := &server{loop: event.NewVirtual(), rng: qnet.NewRand(seed, "server"), mean: 1e9 / rate, freed: make(map[physical.Qubit]int)}
+	s := &server{loop: event.NewVirtual(), rng: qnet.NewRand(seed, "server"), mean: 1e9 / rate, freed: make(map[physical.Qubit]int), sheet: &physical.Spec{}}
 	s.done = s.pair
 	const period = 1e4
 	p := rate * period * 1e-9
@@ -134,13 +165,13 @@ func newServer(t testing.TB, w *scenario.Workload, rate float64, seed uint64) (*
 	}
 	var demands []*demand
 	for i := range w.Types {
-		d, err := newDemand(&w.Types[i], w.Load, shares, &ends, &[2]*physical.Spec{{}, {}}, points(ends[0].Points))
+		d, err := newDemand(&w.Types[i], w.Load, shares, &ends, &[2]*physical.Spec{{}, {}}, []expecter{points(ends[0].Points)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		demands = append(demands, d)
 	}
-	c := newCollector(w, s.loop, 1, demands, s, qnet.NewRand(seed, "oracle"))
+	c := newCollector(w, s.loop, 1, demands, s, seed)
 	for i := range s.sides {
 		s.sides[i] = &side{c, i}
 		c.layers[i] = serverEnd{s, i}

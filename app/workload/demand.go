@@ -3,6 +3,7 @@ package workload
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"time"
 
@@ -21,6 +22,8 @@ type demand struct {
 	cycles  float64 // of an attempt
 	load    float64 // the type's part of it
 	law     pairsLaw
+	axes    [2][]uint8 // by number of a basis, of the creator and of its peer: X, Y, Z or another
+	chsh    bool       // both ends measure in the bases of a CHSH test
 }
 
 // expecter tells what pairs of a request would be like: a link layer.
@@ -30,34 +33,56 @@ type expecter interface {
 }
 
 // newDemand works out the demand of a type on a link whose two ends are given, of
-// a load in which all shares together are as given.
-func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.EndConfig, specs *[2]*physical.Spec, x expecter) (*demand, error) {
-	d := &demand{WorkloadType: *t, load: load * t.Share / shares, law: newPairsLaw(t.PairsMin, t.PairsMax)}
+// a load in which all shares together are as given. It is for what all of the given
+// ends expect, which are those that make requests.
+func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.EndConfig, specs *[2]*physical.Spec, makers []expecter) (*demand, error) {
+	d := &demand{WorkloadType: *t, load: load * t.Share / shares}
+	if t.Lasts > 0 {
+		d.law = pairsLaw{inverse: 1 / (t.Rate * t.Lasts.Seconds())}
+	} else {
+		d.law = newPairsLaw(t.PairsMin, t.PairsMax)
+	}
 	d.request = link.Request{Type: requestType(t.Type), MinFidelity: t.MinFidelity, Priority: t.Priority, Atomic: t.Atomic,
-		Consecutive: t.Consecutive, Store: t.Store, Limit: math.MaxUint64}
+		Consecutive: t.Consecutive, Store: t.Store, Limit: math.MaxUint64, Rate: t.Rate, Purpose: t.Purpose}
 	if t.Consecutive {
 		d.request.Pairs = uint64(t.PairsMax) // the most demanding of them
 	}
 	switch t.Type {
 	case scenario.MeasurePairs:
-		d.request.Bases, d.request.PeerBases = paulis, paulis
+		d.request.Bases, d.request.PeerBases = orPaulis(t.Bases), orPaulis(t.PeerBases)
 	case scenario.PreparePairs:
-		d.request.Bases = paulis
+		d.request.Bases = orPaulis(t.Bases)
 	}
-	var q link.Quality
-	var err error
-	if t.Highest {
-		if q, err = x.Best(node.LinkID(0), d.request); err == nil {
-			d.request.MinFidelity = q.Granted
+	for i, s := range [2]physical.BasisSource{d.request.Bases, d.request.PeerBases} {
+		for _, b := range s.Bases {
+			d.axes[i] = append(d.axes[i], axisOf(b))
 		}
 	}
-	if err == nil { // the fastest that is good enough
-		q, err = x.Expect(node.LinkID(0), d.request)
+	d.chsh = slices.Equal(d.request.Bases.Bases, chshBases[0]) && slices.Equal(d.request.PeerBases.Bases, chshBases[1])
+	// What one end grants the other may not: of prepared pairs they differ in which
+	// half is measured.
+	refused := func(err error) error {
+		return qnet.Errorf(qnet.CodeOf(err), "requests of type %s: %v", t.Name, err)
 	}
-	if err != nil {
-		return nil, qnet.Errorf(qnet.CodeOf(err), "requests of type %s: %v", t.Name, err)
+	if t.Highest {
+		d.request.MinFidelity = 1
+		for _, x := range makers {
+			q, err := x.Best(node.LinkID(0), d.request)
+			if err != nil {
+				return nil, refused(err)
+			}
+			d.request.MinFidelity = min(d.request.MinFidelity, q.Granted)
+		}
 	}
-	d.point = ends[0].Points[q.Point]
+	for i, x := range makers { // the fastest that is good enough
+		q, err := x.Expect(node.LinkID(0), d.request)
+		if err != nil {
+			return nil, refused(err)
+		}
+		if p := ends[0].Points[q.Point]; i == 0 || p.Probability < d.point.Probability {
+			d.point = p
+		}
+	}
 	for side := range ends {
 		d.cycles = max(d.cycles, cyclesPerAttempt(t.Type, t.Store, specs[side], ends[side].Cycles.Period, ends[side].Stride))
 	}
@@ -187,6 +212,25 @@ func (s *source) next() qnet.Time {
 
 // paulis are the bases of either end, drawn at random each on its own.
 var paulis = physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}}
+
+// chshBases are those of the creator and of its peer in a CHSH test.
+var chshBases = [2][]qnet.Basis{{qnet.BasisZ, qnet.BasisX}, {qnet.BasisXZ(math.Pi / 4), qnet.BasisXZ(-math.Pi / 4)}}
+
+func orPaulis(s physical.BasisSource) physical.BasisSource {
+	if len(s.Bases) == 0 {
+		return paulis
+	}
+	return s
+}
+
+// axisOf returns the number of a basis in paulis, their number if it is none of
+// them.
+func axisOf(b qnet.Basis) uint8 {
+	if i := slices.Index(paulis.Bases, b); i >= 0 {
+		return uint8(i)
+	}
+	return uint8(len(paulis.Bases))
+}
 
 // deadline returns that of a request which is made now.
 func (d *demand) deadline(now qnet.Time) qnet.Time {

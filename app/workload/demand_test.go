@@ -223,7 +223,7 @@ func TestDemand(t *testing.T) {
 		low := 1 + rng.IntN(20)
 		typ := &scenario.WorkloadType{Name: "x", Type: scenario.RequestType(rng.IntN(2)), Share: 1 + rng.Float64(), PairsMin: low, PairsMax: low + rng.IntN(30), Highest: true}
 		load, shares := rng.Float64(), typ.Share+rng.Float64()
-		d, err := newDemand(typ, load, shares, &ends, &[2]*physical.Spec{spec, spec}, points(ends[0].Points))
+		d, err := newDemand(typ, load, shares, &ends, &[2]*physical.Spec{spec, spec}, []expecter{points(ends[0].Points)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +248,7 @@ func TestDemand(t *testing.T) {
 			t.Errorf("the highest fidelity is %g", d.request.MinFidelity)
 		}
 	}
-	_, err := newDemand(&scenario.WorkloadType{Name: "x", PairsMin: 1, PairsMax: 1, Share: 1, MinFidelity: 0.95}, 1, 1, &ends, &[2]*physical.Spec{spec, spec}, points(ends[0].Points))
+	_, err := newDemand(&scenario.WorkloadType{Name: "x", PairsMin: 1, PairsMax: 1, Share: 1, MinFidelity: 0.95}, 1, 1, &ends, &[2]*physical.Spec{spec, spec}, []expecter{points(ends[0].Points)})
 	if want := "requests of type x: out of reach"; !errors.Is(err, qnet.ErrFidelity) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -14,6 +14,10 @@
 // as many pairs as attempts without a break would bring, and a request is for k
 // pairs with a probability in proportion to 1/k.
 //
+// Requests may also be streams, be cancelled after a time, or be for purposes that
+// nobody listens to. Pairs of which a half is kept are shown to the oracle, or measured
+// by the devices of the ends.
+//
 // Figures are gathered as they come, in memory that does not grow with the number
 // of pairs. Runs of several seeds together give means with confidence intervals
 // that need no assumption about the queue.

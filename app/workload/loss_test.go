@@ -117,6 +117,7 @@ links = [{ nodes = ["alice", "bob"], length = "10 km", heralding = "h", lanes = 
 [workload]
 load = 0.02
 loss = LOSS
+tomography = 0.3
 horizon = "60 s"
 `
 
@@ -188,6 +189,9 @@ func checkLoss(t *testing.T, s *scenario.Scenario) {
 	}
 	if n := len(j.collector.halves); n > 0 {
 		t.Errorf("the collector holds %d halves", n)
+	}
+	if n := len(j.collector.readings); n > 0 {
+		t.Errorf("%d measurements of kept pairs are under way", n)
 	}
 	if len(j.collector.errors) > 0 {
 		t.Error(strings.Join(j.collector.errors, "\n"))

@@ -31,7 +31,9 @@ var sections = []section{
 	{"throughput", "throughput, pairs/s", []line{{"", FigureThroughput}, {"offered", FigureOffered}}},
 	{"latency", "latency, s", []line{{"", FigureLatency}}},
 	{"scaled-latency", "latency over pairs, s", []line{{"", FigureScaled}, {"half below", FigureScaledP50}, {"90 % below", FigureScaledP90}, {"99 % below", FigureScaledP99}}},
-	{"fidelity", "fidelity", []line{{"oracle", FigureOracle}, {"from outcomes", FigureOutcomes}, {"wrong in X", FigureQBERX}, {"wrong in Y", FigureQBERY}, {"wrong in Z", FigureQBERZ}}},
+	{"fidelity", "fidelity", []line{{"asked for", FigureMinimum}, {"oracle", FigureOracle}, {"from outcomes", FigureOutcomes}, {"wrong in X", FigureQBERX}, {"wrong in Y", FigureQBERY}, {"wrong in Z", FigureQBERZ},
+		{"prepared states, oracle", FigurePrepared}, {"S of CHSH", FigureCHSH}, {"halves not read", FigureUnread},
+		{"by test rounds", FigureLearnt}, {"at least", FigureLearntLower}, {"at most", FigureLearntUpper}, {"test rounds", FigureRounds}}},
 }
 
 // fair is what the origins are compared in.
@@ -40,11 +42,13 @@ var fair = []line{{"throughput, pairs/s", FigureThroughput}, {"completed", Figur
 
 // WriteTable prints the groups of figures that are named, all if there are none:
 // means over the runs with half their 95 % confidence intervals, of all requests
-// and of those from either end.
+// and of those from either end. Of fewer than five runs only those have intervals
+// whose errors the runs know themselves.
 func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 	wants := func(group string) bool { return len(groups) == 0 || slices.Contains(groups, group) }
 	t := &table{w: tabwriter.NewWriter(w, 0, 0, 3, ' ', 0), s: s}
 	fmt.Fprintf(t.w, "%s: %s, %s s emulated\n", s.Scenario, seeds(s.Seeds), short(s.SimulatedS))
+	fmt.Fprintln(t.w, intervals(len(s.Seeds)))
 	types := s.types()
 	for _, section := range sections {
 		if !wants(section.group) {
@@ -85,7 +89,7 @@ func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 		t.head("frames of a run", "")
 		for _, prefix := range []line{{"", FigureFrames}, {" lost", FigureLost}} {
 			for _, r := range s.Rows {
-				if name, ok := strings.CutPrefix(r.Figure, prefix.figure+"."); ok && r.Mean > 0 {
+				if name, ok := strings.CutPrefix(r.Figure, prefix.figure+"."); ok && (r.Mean > 0 || prefix.label == "" && slices.Contains(mainFrames, name)) {
 					t.row(name+prefix.label, "", r.Figure, "")
 				}
 			}
@@ -102,6 +106,20 @@ func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 		}
 	}
 	return nil
+}
+
+// mainFrames are shown also where none was sent.
+var mainFrames = []string{"Add", "AddAck", "Gen", "Reply", "LinkExpire"}
+
+// intervals says what is behind ±.
+func intervals(runs int) string {
+	switch {
+	case runs == 1:
+		return "±: half of 95 % intervals, from the errors within the run"
+	case runs < fewRuns:
+		return fmt.Sprintf("±: half of 95 %% intervals, from the errors within the %d runs; their spread tells little", runs)
+	}
+	return fmt.Sprintf("±: half of 95 %% intervals, from the spread of the %d runs (Student's t)", runs)
 }
 
 // WritePace prints how long the runs took by the wall clock.
@@ -155,7 +173,7 @@ func (t *table) row(label, typ, figure string, origins ...string) {
 		case !ok:
 			cells = append(cells, "-")
 			continue
-		case r.StdErr > 0:
+		case r.StdErr > 0 && (r.Within || r.N >= fewRuns):
 			cells = append(cells, uncertain(r.Mean, r.High-r.Mean))
 		default:
 			cells = append(cells, short(r.Mean))

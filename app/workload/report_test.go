@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"qstack/link"
 	"qstack/node/scenario"
 	"qstack/qnet/golden"
+	"qstack/qnet/wire"
 )
 
 // results are three runs of two types on a server, which no change of the link
@@ -54,6 +56,37 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden.Compare(t, "testdata/table.txt", b.String())
+	// Half an interval of two runs by Student's t would be 12.7 standard errors.
+	b.Reset()
+	if err := Summarise(rs[:2]).WriteTable(&b, []string{"requests", "throughput"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(b.String(), "\n") {
+		if strings.HasPrefix(line, "MD completed") && strings.Contains(line, "±") {
+			t.Errorf("counts of two runs have intervals: %s", line)
+		}
+	}
+	if !strings.Contains(b.String(), "from the errors within the 2 runs") || !strings.Contains(b.String(), " ± ") {
+		t.Errorf("got\n%s", b.String())
+	}
+	// The main frames are shown where there are none, and are frames of a link.
+	names := make(map[string]bool)
+	for _, m := range link.Messages() {
+		names[wire.Name(m)] = true
+	}
+	b.Reset()
+	rs[0].Frames = map[string]uint64{"Add": 0, "AddAck": 0, "Gen": 0, "Reply": 0, "LinkExpire": 0, "Memory": 0}
+	if err := Summarise(rs[:1]).WriteTable(&b, []string{"frames"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range mainFrames {
+		if !names[name] || !strings.Contains(b.String(), "\n"+name+" ") {
+			t.Errorf("%s is missing in\n%s", name, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "Memory") {
+		t.Errorf("got\n%s", b.String())
+	}
 	// Every group shows something of its own.
 	whole := 0
 	for _, group := range scenario.FigureGroups {
@@ -61,7 +94,7 @@ func TestTable(t *testing.T) {
 		if err := s.WriteTable(&b, []string{group}); err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Count(b.String(), "\n") - 2 // the title and the errors
+		lines := strings.Count(b.String(), "\n") - 3 // the title, what ± is and the errors
 		if lines < 3 {
 			t.Errorf("%s shows\n%s", group, b.String())
 		}
@@ -71,7 +104,7 @@ func TestTable(t *testing.T) {
 	if err := s.WriteTable(&all, nil); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(all.String(), "\n") - 2; n != whole {
+	if n := strings.Count(all.String(), "\n") - 3; n != whole {
 		t.Errorf("%d lines in all, %d in the groups", n, whole)
 	}
 }

@@ -67,6 +67,21 @@ type TypeResult struct {
 	B    Figures `json:"b,omitzero"`    // created at the other
 	// Rate are the pairs per second over time.
 	Rate Series `json:"rate"`
+	// Learnt is what test rounds have shown at either end, where there were any.
+	Learnt []Learnt `json:"learnt,omitempty"`
+}
+
+// Learnt is what the test rounds of one end have shown of the pairs of a type when
+// the run was over.
+type Learnt struct {
+	End        string  `json:"end"` // A or B
+	Point      string  `json:"point,omitempty"`
+	Rounds     float64 `json:"rounds"`   // those of long ago counted less
+	Measured   float64 `json:"measured"` // fidelity
+	Lower      float64 `json:"lower"`    // bounds of it, each with the Confidence
+	Upper      float64 `json:"upper"`
+	Confidence float64 `json:"confidence"`
+	Model      float64 `json:"model"` // fidelity by the data sheets
 }
 
 // Figures are those of a set of requests.
@@ -88,10 +103,24 @@ type Figures struct {
 	Latency Distribution `json:"latency_s,omitzero"`
 	Scaled  Distribution `json:"scaled_latency_s,omitzero"`
 
-	// Oracle is the exact fidelity of kept pairs when both ends had their halves.
+	// Oracle is the exact fidelity of kept pairs when both ends had their halves. Of
+	// prepared pairs it is F = 1 − (eX+eY+eZ)/2, where e is 1 less the mean fidelity of
+	// the peer's half, when that was handed up, to the state that the creator's outcome
+	// in X, Y or Z announces: the fidelity of the pairs, with the read-out of the
+	// creator, which is what minimum fidelities are of. Of all types together it is
+	// that of kept pairs, if there are any.
 	Oracle Estimate `json:"fidelity_oracle,omitzero"`
-	// Outcomes is what measured pairs say.
+	// Prepared is the mean of these fidelities, of outcomes in any basis. With bases
+	// X, Y and Z equally often it is (2F+1)/3.
+	Prepared Estimate `json:"fidelity_prepared,omitzero"`
+	// Outcomes is what measured pairs say or, without any, kept and prepared ones that
+	// the devices measured when they were handed up.
 	Outcomes Outcomes `json:"outcomes,omitzero"`
+	// Unread are the halves that could not be measured for it, for want of a
+	// communication qubit.
+	Unread uint64 `json:"unread,omitempty"`
+	// CHSH is S of the outcomes of measured pairs with these bases.
+	CHSH Estimate `json:"chsh_s,omitzero"`
 }
 
 // Estimate is a mean with its standard error. N is the number of observations;
@@ -127,8 +156,18 @@ const BinsPerDecade = 48
 
 // Outcomes is what the outcomes of measured pairs say: the share of errors among
 // the pairs that both ends measured in one basis, beside the announced Bell state,
-// and the fidelity F = 1 − (Qx+Qy+Qz)/2 that goes with them. Errors of the read-out
-// are in it. Of a type that is not measured in all three bases F is 0 with N 0.
+// and the fidelity F = 1 − (Qx+Qy+Qz)/2 that goes with them. Of a type that is not
+// measured in all three bases F is 0 with N 0.
+//
+// Errors of the read-out are in it where the contract has them: of measured pairs at
+// both ends, of prepared ones at the creator. The measurement of a half that the end
+// was handed as a qubit is no part of what was asked for, so that what the data sheet
+// knows of it is taken out: of an outcome s = ±1 with mean b + c·r, where r is the
+// Bloch component in question when the half was handed up, (s − b)/c counts, whose
+// mean is r. For a read-out that takes no time and is wrong with probabilities f0 and
+// f1, b = f1 − f0 and c = 1 − f0 − f1. The product of both ends' is the correlator in
+// the mean, and (1 ∓ it)/2 the share of errors; one that is estimated so may be a
+// little below 0.
 type Outcomes struct {
 	X Estimate `json:"qber_x,omitzero"`
 	Y Estimate `json:"qber_y,omitzero"`
@@ -149,8 +188,9 @@ type Series struct {
 const MaxPoints = 200
 
 // Row is one figure of a set of runs: its mean over the runs, the standard error of
-// that, and the 95 % confidence interval by Student's t. With one run the standard
-// error is that within the run, where it has one.
+// that by their spread, and the 95 % confidence interval by Student's t. Of fewer than
+// five runs, whose spread tells little, the standard error is that which follows from
+// those within the runs, where all have one.
 type Row struct {
 	Type   string  `json:"type"`   // of request, "all" for all, "" for the link itself
 	Origin string  `json:"origin"` // both, A, B, or A-B for the difference
@@ -160,6 +200,8 @@ type Row struct {
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 	N      int     `json:"n"` // runs that have the figure
+	// Within says that StdErr is from those within the runs.
+	Within bool `json:"within,omitempty"`
 }
 
 // Summary is what several runs of one scenario say together.
@@ -182,17 +224,25 @@ const (
 	FigureScaledP90  = "scaled_latency_p90_s"
 	FigureScaledP99  = "scaled_latency_p99_s"
 	FigureOracle     = "fidelity_oracle"
+	FigurePrepared   = "fidelity_prepared"
 	FigureOutcomes   = "fidelity_outcomes"
 	FigureQBERX      = "qber_x"
 	FigureQBERY      = "qber_y"
 	FigureQBERZ      = "qber_z"
-	FigureRequests   = "requests"
-	FigureCompleted  = "completed"
-	FigureFailed     = "failed" // and failed.CODE, such as "failed.queue full"
-	FigureOpen       = "open"
-	FigurePairs      = "pairs"
-	FigureOffered    = "offered_hz"   // origin both only
-	FigureMinimum    = "min_fidelity" // asked for; origin both only
+	FigureUnread     = "unread"
+	FigureCHSH       = "chsh_s"
+	// Of test rounds, by the end that learnt as origin.
+	FigureLearnt      = "fidelity_learnt"
+	FigureLearntLower = "fidelity_learnt_lower"
+	FigureLearntUpper = "fidelity_learnt_upper"
+	FigureRounds      = "test_rounds"
+	FigureRequests    = "requests"
+	FigureCompleted   = "completed"
+	FigureFailed      = "failed" // and failed.CODE, such as "failed.queue full"
+	FigureOpen        = "open"
+	FigurePairs       = "pairs"
+	FigureOffered     = "offered_hz"   // origin both only
+	FigureMinimum     = "min_fidelity" // asked for; origin both only
 
 	FigureQueue    = "queue_mean" // of the link
 	FigureQueueMax = "queue_max"  // of the link

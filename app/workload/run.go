@@ -83,6 +83,11 @@ func newJob(s *scenario.Scenario, o *Options) (*job, error) {
 func (j *job) result() *Result {
 	r := &Result{Version: Version, Scenario: j.s.Name, Seed: j.s.Seed, Events: j.loop.Events(), Frames: make(map[string]uint64)}
 	j.collector.finish(r, j.ends[0].Cycles.Period)
+	if j.s.LinkSettings.TestRounds > 0 {
+		for i, d := range j.collector.demands {
+			r.Types[i].Learnt = j.learnt(d)
+		}
+	}
 	r.Attempts = j.station.Attempts()
 	if j.s.LinkSettings.Compat.LossPerAttempt {
 		r.NoMessageOther = 2 * j.s.Workload.LossStation * float64(r.Attempts)
@@ -101,6 +106,18 @@ func (j *job) result() *Result {
 	return r
 }
 
+// learnt returns what the test rounds of either end have shown of the pairs of a
+// type.
+func (j *job) learnt(d *demand) (out []Learnt) {
+	for i, l := range j.layers {
+		if q, err := l.Expect(node.LinkID(0), d.request); err == nil && q.Rounds > 0 {
+			out = append(out, Learnt{End: [2]string{OriginA, OriginB}[i], Point: q.Name, Rounds: q.Rounds, Model: q.Model,
+				Measured: q.Measured, Lower: q.Lower, Upper: q.Upper, Confidence: q.Confidence})
+		}
+	}
+	return out
+}
+
 // scaled returns the part of a warm-up that fits another horizon.
 func scaled(warmup, horizon, before time.Duration) time.Duration {
 	if warmup < horizon {
@@ -117,14 +134,24 @@ func newRun(s *scenario.Scenario, w *world) (*collector, error) {
 	for i := range work.Types {
 		shares += work.Types[i].Share
 	}
+	origins := [2]float64{work.OriginA, 1 - work.OriginA}
+	var makers []expecter
+	for i, l := range w.layers {
+		if origins[i] > 0 {
+			makers = append(makers, l)
+		}
+		if work.Listen != nil {
+			l.Listen(node.LinkID(0), work.Listen)
+		}
+	}
 	demands := make([]*demand, len(work.Types))
 	for i := range work.Types {
 		var err error
-		if demands[i], err = newDemand(&work.Types[i], work.Load, shares, &w.ends, &w.specs, w.layers[0]); err != nil {
+		if demands[i], err = newDemand(&work.Types[i], work.Load, shares, &w.ends, &w.specs, makers); err != nil {
 			return nil, err
 		}
 	}
-	c := newCollector(work, w.loop, node.LinkID(0), demands, w, qnet.NewRand(s.Seed, "workload/oracle"))
+	c := newCollector(work, w.loop, node.LinkID(0), demands, w, s.Seed)
 	for i, l := range w.layers {
 		c.layers[i] = l
 		l.Handle(&side{c, i})
@@ -133,7 +160,7 @@ func newRun(s *scenario.Scenario, w *world) (*collector, error) {
 		return nil, err
 	}
 	for i, d := range demands {
-		for end, origin := range [2]float64{work.OriginA, 1 - work.OriginA} {
+		for end, origin := range origins {
 			q := d.perCycle(origin)
 			if q == 0 {
 				continue

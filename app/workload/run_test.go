@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -17,14 +18,21 @@ import (
 	"qstack/qnet/wire"
 )
 
-// ideal is a link of perfect nodes that makes 100 pairs per second of fidelity 0.9.
-const ideal = `version = 1
-network.name = "ideal"
-hardware.none = {}
-heralding.h = { model = "ideal", attempt_rate = "100 kHz", probability = 0.001, fidelity = 0.9 }
-nodes = [{ name = "alice", hardware = "none" }, { name = "bob", hardware = "none" }]
-links = [{ nodes = ["alice", "bob"], length = "100 m", heralding = "h" }]
-[workload]
+// idealLink is a link of perfect nodes that makes 100 pairs per second of fidelity
+// 0.9, as other packages test with too.
+func idealLink(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile("../../node/scenario/testdata/link.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// ideal asks it for pairs of two types.
+func ideal(t testing.TB) string { return idealLink(t) + idealWorkload }
+
+const idealWorkload = `[workload]
 load = 0.2
 horizon = "200 s"
 warmup = "10 s"
@@ -50,7 +58,7 @@ func run(t *testing.T, s *scenario.Scenario, o Options) *Result {
 // TestLink: two link layers and a station do what is asked of them, and the
 // figures are those of the model. 5 standard errors are of what is expected.
 func TestLink(t *testing.T) {
-	s := parse(t, ideal)
+	s := parse(t, ideal(t))
 	r := run(t, s, Options{})
 	if r.SimulatedS != 190 || r.WarmupS != 10 || len(r.Types) != 2 || len(r.Errors) > 0 || r.Unmatched > 1 {
 		t.Errorf("got %+v", r)
@@ -105,7 +113,7 @@ func TestLink(t *testing.T) {
 
 // TestWithoutAnswers: with every ADD_ACK lost nothing is delivered.
 func TestWithoutAnswers(t *testing.T) {
-	s := parse(t, ideal)
+	s := parse(t, ideal(t))
 	r := run(t, s, Options{Horizon: 60 * time.Second, Filter: func(_, _ qnet.NodeID, _ control.Class, typ wire.Type, _ []byte) control.Verdict {
 		if typ == (*link.AddAck)(nil).Type() {
 			return control.Verdict{Action: control.Drop}
@@ -122,7 +130,7 @@ func TestWithoutAnswers(t *testing.T) {
 
 // TestSeeds: runs in parallel are those that run alone.
 func TestSeeds(t *testing.T) {
-	s := parse(t, ideal)
+	s := parse(t, ideal(t))
 	s.Workload.Horizon, s.Workload.Seeds = 20*time.Second, 5
 	s.Seed = 3
 	var last [2]time.Duration
@@ -152,7 +160,7 @@ func TestSeeds(t *testing.T) {
 }
 
 func TestRunErrors(t *testing.T) {
-	s := parse(t, ideal)
+	s := parse(t, ideal(t))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := RunSeeds(ctx, s, 3, 0, Options{}); !errors.Is(err, context.Canceled) {
@@ -179,14 +187,14 @@ func TestRunErrors(t *testing.T) {
 		{`load = 0.2`, `load = 900`, qnet.OK, ""},
 		{"probability = 0.001", "probability = 1", qnet.OK, ""},
 	} {
-		text := strings.Replace(ideal, x.old, x.new, 1)
+		text := strings.Replace(ideal(t), x.old, x.new, 1)
 		_, err := Run(context.Background(), parse(t, text), Options{Horizon: time.Millisecond})
 		if !errors.Is(err, x.code) && x.code != qnet.OK || (err == nil) != (x.code == qnet.OK) || err != nil && err.Error() != x.want {
 			t.Errorf("%s: got %v, want %s", x.new, err, x.want)
 		}
 	}
 	// More than a request per cycle.
-	text := strings.Replace(strings.Replace(ideal, "probability = 0.001", "probability = 1", 1), "load = 0.2", "load = 9", 1)
+	text := strings.Replace(strings.Replace(ideal(t), "probability = 0.001", "probability = 1", 1), "load = 0.2", "load = 9", 1)
 	if _, err := Run(context.Background(), parse(t, text), Options{Horizon: time.Millisecond}); !errors.Is(err, qnet.ErrInvalid) || !strings.Contains(err.Error(), "requests of type") {
 		t.Errorf("got %v", err)
 	}
@@ -203,7 +211,7 @@ func TestRunErrors(t *testing.T) {
 // TestLoss: with one frame in a hundred lost, requests go on or end, and nothing
 // that must not happen does.
 func TestLoss(t *testing.T) {
-	s := parse(t, strings.Replace(ideal, "load = 0.2", "load = 0.05\nloss = 0.01\ndeadline = \"20 s\"", 1))
+	s := parse(t, strings.Replace(ideal(t), "load = 0.2", "load = 0.05\nloss = 0.01\ndeadline = \"20 s\"", 1))
 	r := run(t, s, Options{})
 	var failed uint64
 	for _, n := range r.All.Both.Failed {

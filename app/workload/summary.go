@@ -26,7 +26,9 @@ type figure struct {
 // figures lists those of a run.
 func (r *Result) figures() []figure {
 	var fs []figure
-	add := func(typ, origin, name string, e Estimate) { fs = append(fs, figure{typ, origin, name, e, false}) }
+	add := func(typ, origin, name string, e Estimate) {
+		fs = append(fs, figure{typ, origin, name, e.rounded(e.Mean), false})
+	}
 	count := func(typ, origin, name string, n uint64) {
 		fs = append(fs, figure{typ, origin, name, Estimate{Mean: float64(n), N: 1}, true})
 	}
@@ -62,10 +64,23 @@ func (r *Result) figures() []figure {
 			add(t.Name, of.origin, FigureQBERX, f.Outcomes.X)
 			add(t.Name, of.origin, FigureQBERY, f.Outcomes.Y)
 			add(t.Name, of.origin, FigureQBERZ, f.Outcomes.Z)
+			add(t.Name, of.origin, FigurePrepared, f.Prepared)
+			add(t.Name, of.origin, FigureCHSH, f.CHSH)
+			if f.Unread > 0 {
+				count(t.Name, of.origin, FigureUnread, f.Unread)
+			}
+		}
+		for _, l := range t.Learnt {
+			for _, x := range []struct {
+				name  string
+				value float64
+			}{{FigureLearnt, l.Measured}, {FigureLearntLower, l.Lower}, {FigureLearntUpper, l.Upper}, {FigureRounds, l.Rounds}} {
+				add(t.Name, l.End, x.name, Estimate{Mean: x.value, N: 1})
+			}
 		}
 		difference := func(name string, a, b Estimate) {
 			e := Estimate{Mean: a.Mean - b.Mean, StdErr: math.Hypot(a.StdErr, b.StdErr), N: min(a.N, b.N)}
-			add(t.Name, OriginDifference, name, e)
+			add(t.Name, OriginDifference, name, e.rounded(max(math.Abs(a.Mean), math.Abs(b.Mean))))
 		}
 		a, b := &t.A, &t.B
 		if a.Requests == 0 || b.Requests == 0 {
@@ -97,14 +112,27 @@ func (r *Result) figures() []figure {
 	return fs
 }
 
+// rounded returns an estimate of which a mean or a standard error that is nothing
+// beside the scale, but for rounding, is 0.
+func (e Estimate) rounded(scale float64) Estimate {
+	const rounding = 1e-12
+	if e.StdErr <= rounding*math.Abs(scale) {
+		e.StdErr = 0
+		if math.Abs(e.Mean) <= rounding*math.Abs(scale) {
+			e.Mean = 0
+		}
+	}
+	return e
+}
+
 // Summarise puts the results of several runs of one scenario together.
 func Summarise(results []*Result) *Summary {
 	s := &Summary{Version: Version}
 	type key struct{ typ, origin, name string }
 	type column struct {
 		moments
-		count bool
-		alone float64 // standard error within the only run
+		count  bool
+		within moments // squares of the standard errors within runs that have one
 	}
 	columns := make(map[key]*column)
 	var order []key
@@ -128,7 +156,9 @@ func Summarise(results []*Result) *Summary {
 			}
 			if f.N > 0 {
 				c.add(f.Mean)
-				c.alone = f.StdErr
+				if f.StdErr > 0 {
+					c.within.add(f.StdErr * f.StdErr)
+				}
 			}
 		}
 	}
@@ -142,12 +172,13 @@ func Summarise(results []*Result) *Summary {
 		}
 		row := Row{Type: k.typ, Origin: k.origin, Figure: k.name, Mean: c.mean, N: int(c.n)}
 		width := 0.0
-		if c.n > 1 {
-			row.StdErr = c.estimate().StdErr
-			width = student95(int(c.n-1)) * row.StdErr
-		} else {
-			row.StdErr = c.alone
+		switch row.Within = c.n < fewRuns && c.within.n == c.n; {
+		case row.Within:
+			row.StdErr = math.Sqrt(c.within.mean / float64(c.n))
 			width = z95 * row.StdErr
+		case c.n > 1:
+			row.StdErr = c.estimate().rounded(c.mean).StdErr
+			width = student95(int(c.n-1)) * row.StdErr
 		}
 		row.Low, row.High = row.Mean-width, row.Mean+width
 		s.Rows = append(s.Rows, row)
@@ -164,6 +195,10 @@ func (s *Summary) Row(typ, origin, name string) (row Row, ok bool) {
 	}
 	return Row{}, false
 }
+
+// fewRuns is the number of runs below which their spread says less about the error of
+// their mean than what each of them says about its own.
+const fewRuns = 5
 
 const z95 = 1.959963984540054
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -45,20 +46,27 @@ func TestSummarise(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	for _, want := range []Row{
-		// Of 1, 2 and 6: mean 3, variance 7, t of two degrees of freedom 4.303.
-		{Type: "MD", Origin: OriginBoth, Figure: FigureScaled, Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
-		{Type: "MD", Origin: OriginBoth, Figure: FigureThroughput, Mean: 6, StdErr: 2 * math.Sqrt(7./3), Low: 6 - 8.6053*math.Sqrt(7./3), High: 6 + 8.6053*math.Sqrt(7./3), N: 3},
+		// The spread of three runs tells little: they know their errors, 0.2 and 0.1.
+		{Type: "MD", Origin: OriginBoth, Figure: FigureScaled, Mean: 3, StdErr: 0.2 / math.Sqrt(3), Low: 3 - 1.96*0.2/math.Sqrt(3), High: 3 + 1.96*0.2/math.Sqrt(3), N: 3, Within: true},
+		{Type: "MD", Origin: OriginBoth, Figure: FigureThroughput, Mean: 6, StdErr: 0.1 / math.Sqrt(3), Low: 6 - 1.96*0.1/math.Sqrt(3), High: 6 + 1.96*0.1/math.Sqrt(3), N: 3, Within: true},
 		// A run without the figure does not count; one without failures counts as 0.
-		{Type: "MD", Origin: OriginA, Figure: FigureScaled, Mean: 2.5, StdErr: 0.5, Low: 2.5 - 0.5*12.7062, High: 2.5 + 0.5*12.7062, N: 2},
+		{Type: "MD", Origin: OriginA, Figure: FigureScaled, Mean: 2.5, StdErr: 0.2 / math.Sqrt2, Low: 2.5 - 1.96*0.2/math.Sqrt2, High: 2.5 + 1.96*0.2/math.Sqrt2, N: 2, Within: true},
 		{Type: "MD", Origin: OriginBoth, Figure: FigureFailed + ".timed out", Mean: 1, StdErr: 1, Low: 1 - 4.3027, High: 1 + 4.3027, N: 3},
-		{Type: "MD", Origin: OriginDifference, Figure: FigureScaled, Mean: 1, N: 2, Low: 1, High: 1},
+		{Type: "MD", Origin: OriginDifference, Figure: FigureScaled, Mean: 1, StdErr: 0.2, Low: 1 - 1.96*0.2, High: 1 + 1.96*0.2, N: 2, Within: true},
+		// What runs do not know the errors of: of 1, 2 and 6 the mean is 3, the variance
+		// 7, and t of two degrees of freedom 4.303.
 		{Type: "", Origin: "", Figure: FigureQueue, Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
 		{Type: "", Origin: "", Figure: "frames.Add", Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
 	} {
 		got, ok := s.Row(want.Type, want.Origin, want.Figure)
-		if !ok || got.N != want.N || !near(got.Mean, want.Mean) || !near(got.StdErr, want.StdErr) || !near(got.Low, want.Low) || !near(got.High, want.High) {
+		if !ok || got.N != want.N || got.Within != want.Within || !near(got.Mean, want.Mean) || !near(got.StdErr, want.StdErr) || !near(got.Low, want.Low) || !near(got.High, want.High) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
+	}
+	// The spread of five runs is taken for what it is: variance 4.3, t of four 2.776.
+	five, _ := Summarise(append(append([]*Result{}, rs...), rs[:2]...)).Row("MD", OriginBoth, FigureScaled)
+	if se := math.Sqrt(4.3 / 5); five.N != 5 || five.Within || !near(five.Mean, 2.4) || !near(five.StdErr, se) || !near(five.High, 2.4+2.7764*se) {
+		t.Errorf("five runs: %+v", five)
 	}
 	if _, ok := s.Row("MD", OriginBoth, FigureOracle); ok {
 		t.Error("a figure that no run has is there")
@@ -76,6 +84,35 @@ func TestSummarise(t *testing.T) {
 	var back Result
 	if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(&back, rs[1]) {
 		t.Errorf("%v\ngot  %+v\nwant %+v", err, &back, rs[1])
+	}
+}
+
+// TestExact: figures that chance has no part in have no error, and do not differ by
+// what rounding makes.
+func TestExact(t *testing.T) {
+	for _, n := range []int{1, 3, 6} {
+		var rs []*Result
+		for i := range n {
+			a, b := Estimate{0.9 + 1e-16*float64(i), 4e-18, 1000}, Estimate{0.9 - 1e-16, 3e-18, 1000}
+			r := &Result{Scenario: "s", Seed: uint64(i), Types: []TypeResult{{Name: "CK", Both: Figures{Requests: 2, Oracle: a}, A: Figures{Requests: 1, Oracle: a}, B: Figures{Requests: 1, Oracle: b}}}}
+			r.All = r.Types[0]
+			r.All.Name = AllTypes
+			rs = append(rs, r)
+		}
+		s := Summarise(rs)
+		if row, _ := s.Row("CK", OriginBoth, FigureOracle); row.StdErr != 0 || !near(row.Mean, 0.9) || row.Low != row.High {
+			t.Errorf("%d runs: %+v", n, row)
+		}
+		if row, _ := s.Row("CK", OriginDifference, FigureOracle); row.Mean != 0 || row.StdErr != 0 {
+			t.Errorf("%d runs: %+v", n, row)
+		}
+		var b strings.Builder
+		if err := s.WriteTable(&b, []string{"fidelity", "fairness"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, rest, _ := strings.Cut(b.String(), "\n\n"); strings.Contains(rest, "±") || !strings.Contains(rest, "CK oracle   0.9") {
+			t.Errorf("%d runs:\n%s", n, b.String())
+		}
 	}
 }
 

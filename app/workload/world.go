@@ -1,6 +1,8 @@
 package workload
 
 import (
+	"errors"
+
 	"qstack/link"
 	"qstack/node"
 	"qstack/node/scenario"
@@ -75,3 +77,55 @@ func (w *world) free(side int, q physical.Qubit) {
 func (w *world) fidelity(a, b physical.Qubit, l qnet.BellLabel) (float64, error) {
 	return w.oracle.BellFidelity(w.oracle.Now(a, b), a, b, l)
 }
+
+// bloch implements hardware.
+func (w *world) bloch(q physical.Qubit) (r [3]float64, err error) {
+	rho, err := w.oracle.Density(w.oracle.Now(q), q)
+	if err == nil {
+		r = [3]float64{2 * real(rho[1]), -2 * imag(rho[1]), real(rho[0]) - real(rho[3])}
+	}
+	return r, err
+}
+
+// measure implements hardware.
+func (w *world) measure(side int, q physical.Qubit, stored bool, b qnet.Basis, done func(bit uint8, err error)) {
+	dev := w.devices[side]
+	read := func(q physical.Qubit) {
+		dev.Do(physical.Op{Kind: physical.OpMeasure, A: q, Basis: b, Free: true}, func(r physical.Result) {
+			if r.Err != nil {
+				w.free(side, q)
+			}
+			done(r.Bit, r.Err)
+		})
+	}
+	if m := w.specs[side].Memory; !stored || m == nil || !m.Indirect {
+		read(q)
+		return
+	}
+	w.prepare(side, 0, func(r physical.Result) {
+		if r.Err != nil {
+			w.free(side, q)
+			done(0, r.Err)
+			return
+		}
+		dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: q, B: r.Qubit}, nil)
+		dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: r.Qubit, B: q}, nil)
+		read(r.Qubit)
+		w.free(side, q)
+	})
+}
+
+// prepare takes a communication qubit, of the first lane from the given one on that
+// has one.
+func (w *world) prepare(side int, lane uint32, done func(physical.Result)) {
+	w.devices[side].Do(physical.Op{Kind: physical.OpPrepare, Link: node.LinkID(0), Lane: lane}, func(r physical.Result) {
+		if errors.Is(r.Err, qnet.ErrNoMemory) && int(lane)+1 < w.ends[side].Lanes {
+			w.prepare(side, lane+1, done)
+			return
+		}
+		done(r)
+	})
+}
+
+// spec implements hardware.
+func (w *world) spec(side int) *physical.Spec { return w.specs[side] }

@@ -10,13 +10,23 @@ import (
 	"qstack/app/workload"
 )
 
-const workloadScenario = `version = 1
-network.name = "small"
-hardware.none = {}
-heralding.h = { model = "ideal", attempt_rate = "100 kHz", probability = 0.001, fidelity = 0.9 }
-nodes = [{ name = "alice", hardware = "none" }, { name = "bob", hardware = "none" }]
-links = [{ nodes = ["alice", "bob"], length = "100 m", heralding = "h" }]
-[workload]
+// link is a link of perfect nodes, as other packages test with too.
+func link(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../../node/scenario/testdata/link.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// workloadScenario asks it for pairs of two types.
+func workloadScenario(t *testing.T) string {
+	t.Helper()
+	return link(t) + smallWorkload
+}
+
+const smallWorkload = `[workload]
 load = 0.2
 horizon = "20 s"
 seeds = 3
@@ -43,7 +53,8 @@ func simFile(t *testing.T, text string, arguments ...string) (code int, out, err
 }
 
 func TestSimWorkload(t *testing.T) {
-	code, out, errs := simFile(t, workloadScenario)
+	text := workloadScenario(t)
+	code, out, errs := simFile(t, text)
 	if code != 0 || errs != "" {
 		t.Fatalf("code %d: %s", code, errs)
 	}
@@ -57,7 +68,7 @@ func TestSimWorkload(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	code, out, errs = simFile(t, workloadScenario, "--json", "--seeds", "1", "--seed", "7", "--horizon", "10 s", "--csv", dir, "--svg", dir, "--trace", filepath.Join(dir, "trace"))
+	code, out, errs = simFile(t, text, "--json", "--seeds", "1", "--seed", "7", "--horizon", "10 s", "--csv", dir, "--svg", dir, "--trace", filepath.Join(dir, "trace"))
 	if code != 0 {
 		t.Fatalf("code %d: %s", code, errs)
 	}
@@ -82,23 +93,39 @@ func TestSimWorkload(t *testing.T) {
 	}
 }
 
+// TestSimExample: the example shows what it is an example of.
+func TestSimExample(t *testing.T) {
+	var stdout, stderr strings.Builder
+	code := run(t.Context(), []string{"sim", "../../examples/workload/services.toml", "--seeds", "1", "--horizon", "300 s"}, strings.NewReader(""), &stdout, &stderr)
+	if code != 0 || stderr.String() != "" {
+		t.Fatalf("code %d: %s", code, stderr.String())
+	}
+	for _, want := range []string{"keep asked for", "keep oracle", "store from outcomes", "store cancelled", "prepare prepared states, oracle", "prepare from outcomes",
+		"stream completed", "key wrong in X", "bell S of CHSH", "unknown no listener", "keep by test rounds"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, stdout.String())
+		}
+	}
+}
+
 func TestSimWorkloadErrors(t *testing.T) {
-	plain, _, _ := strings.Cut(workloadScenario, "[workload]")
+	plain := link(t)
+	text := workloadScenario(t)
 	for _, x := range []struct {
 		text      string
 		arguments []string
 		code      int
 		want      string
 	}{
-		{workloadScenario, []string{"--pairs", "1000", "--fault", "readout=0"}, exitUsage, "--fault, --pairs: the scenario has a [workload], which runs in place of programs"},
+		{text, []string{"--pairs", "1000", "--fault", "readout=0"}, exitUsage, "--fault, --pairs: the scenario has a [workload], which runs in place of programs"},
 		{plain, []string{"--seeds", "3"}, exitUsage, "--seeds: the scenario has no [workload]"},
-		{workloadScenario, []string{"--seeds", "-1"}, exitUsage, "--seeds: -1 is not between 1 and 1000000"},
-		{workloadScenario, []string{"--horizon", "3"}, exitUsage, `--horizon: "3": no unit`},
-		{workloadScenario, []string{"--horizon", "-3 s"}, exitUsage, `--horizon: "-3 s": must be positive`},
-		{workloadScenario, []string{"--trace", "x"}, exitUsage, "--trace: 3 runs can not share one file: give --seeds 1 as well"},
-		{workloadScenario, []string{"--csv", "/dev/null/x"}, exitUsage, "--csv: "},
-		{strings.Replace(workloadScenario, "load = 0.2", "load = 0", 1), nil, exitConfig, "workload.load: 0: must be above 0"},
-		{strings.Replace(workloadScenario, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
+		{text, []string{"--seeds", "-1"}, exitUsage, "--seeds: -1 is not between 1 and 1000000"},
+		{text, []string{"--horizon", "3"}, exitUsage, `--horizon: "3": no unit`},
+		{text, []string{"--horizon", "-3 s"}, exitUsage, `--horizon: "-3 s": must be positive`},
+		{text, []string{"--trace", "x"}, exitUsage, "--trace: 3 runs can not share one file: give --seeds 1 as well"},
+		{text, []string{"--csv", "/dev/null/x"}, exitUsage, "--csv: "},
+		{strings.Replace(text, "load = 0.2", "load = 0", 1), nil, exitConfig, "workload.load: 0: must be above 0"},
+		{strings.Replace(text, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
 	} {
 		code, out, errs := simFile(t, x.text, x.arguments...)
 		if code != x.code || !strings.Contains(errs, x.want) || out != "" {

@@ -40,7 +40,7 @@ want.all.throughput_hz = 20
 func sweepFolder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"base.toml": workloadScenario, "sweep.toml": sweepFile, "reference.toml": referenceFile} {
+	for name, text := range map[string]string{"base.toml": workloadScenario(t), "sweep.toml": sweepFile, "reference.toml": referenceFile} {
 		writeFile(t, filepath.Join(dir, name), text)
 	}
 	return dir

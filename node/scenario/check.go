@@ -99,10 +99,25 @@ func (s *Scenario) check(report reporter) {
 			between[ends] = i
 		}
 		s.checkLength(l, key+".length", report)
+		for _, end := range [2]int{l.A, l.B} {
+			s.Nodes[end].checkLanes(l.Lanes, key+".lanes", report)
+		}
 	}
 	s.LinkSettings.check(report)
 	if s.Workload != nil {
 		s.Workload.check(len(s.Links), report)
+	}
+}
+
+// checkLanes reports lanes of a link that the hardware of one of its ends has no
+// qubits for: one of them would always wait for another.
+func (n *Node) checkLanes(lanes int, key string, report reporter) {
+	if n.Hardware.Preset == nil {
+		return // which has as many as there are lanes
+	}
+	if have := n.Hardware.Preset.Device().Spec.Communication; have > 0 && lanes > have {
+		report(key, "%s shares communication = %d among all lanes of its links (preset %s), so that more of them never help: lower lanes to %d, or set another communication of its hardware",
+			n.Name, have, n.Hardware.Preset.Name, have)
 	}
 }
 

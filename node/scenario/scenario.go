@@ -62,7 +62,7 @@
 //	nodes = ["alice", "bob"]
 //	name = "alice-bob"             # this unless given
 //	length = "2 m"                 # of fibre; the heralding station is mid-way; the preset's unless given
-//	lanes = 1                      # communication qubits at each end; 1 unless given
+//	lanes = 1                      # communication qubits at each end, as many as a preset has at most; 1 unless given
 //	heralding = "photons"          # or the keys of such a section in { }
 //
 // How link layers work, the same for every link; all of it may be left out:
@@ -98,13 +98,24 @@
 //	arrivals = "per-cycle"         # at cycles of attempts (default), or "poisson"
 //	deadline = "none"              # of a request, from when it is made; none unless given
 //	report_every = "1 s"           # window in which throughput is counted; 1 s unless given
-//	fidelity_samples = 0.1         # share of kept pairs shown to the oracle; all unless given
+//	fidelity_samples = 0.1         # share of kept and prepared pairs shown to the oracle; all unless given
+//	tomography = 0.05              # share of them that devices measure in X, Y or Z; none unless given
+//	listen = [1, 2]                # purposes that both ends take part in; all unless given
 //
 //	[[workload.type]]              # a type of request, as many as there are
 //	name = "NL"                    # A-Z, a-z, 0-9 and '-'
 //	type = "keep"                  # or "measure" or "prepare"
 //	share = 1                      # of the load, relative to the other types; 1 unless given
 //	pairs = "1..3"                 # k uniform, then made with probability ∝ 1/k; or a number; 1 unless given
+//	rate = "20 Hz"                 # pairs of a request per second at most; no bound unless given
+//	lasts = "10 s"                 # in place of pairs: a stream at the rate, until it is told to stop after an
+//	                               # exponential time of this mean
+//	cancel = { share = 0.1, after = "1 s" } # requests that are cancelled, after an exponential time of this mean
+//	bases = "XYZ"                  # of measured halves, drawn at random at each end (default); letters X, Y, Z,
+//	                               # "CHSH" for "ZX" and at the peer the axes at ±45° to Z, or an array such as
+//	                               # ["X", ["30 deg", "0 deg"]] with angles θ, φ of an axis; or of either end,
+//	                               # { creator = "XZ", creator_weights = [1, 9], peer = "Z", peer_weights = [1] }
+//	purpose = 1                    # told to the peer, see listen; 0 unless given
 //	min_fidelity = 0.8             # or "highest": the highest that is granted; none unless given
 //	priority = 2                   # 0 to 7, larger is served earlier; 0 unless given
 //	atomic = false                 # served to the end once begun; false unless given

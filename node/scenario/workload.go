@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/toml"
 )
@@ -102,7 +103,12 @@ type Workload struct {
 	// FidelitySamples is the share of the kept pairs whose state the oracle is asked
 	// for.
 	FidelitySamples float64
-	Types           []WorkloadType
+	// Tomography is the share of the kept and of the prepared pairs that the devices
+	// measure when they are handed up.
+	Tomography float64
+	// Listen are the purposes that both ends take part in; nil for all.
+	Listen []uint64
+	Types  []WorkloadType
 	// Figures are the groups of figures that are reported, of FigureGroups; none for
 	// all.
 	Figures []string
@@ -113,7 +119,19 @@ type WorkloadType struct {
 	Name               string
 	Type               RequestType
 	Share              float64 // of the load, over the sum of all shares
-	PairsMin, PairsMax int     // pairs of a request
+	PairsMin, PairsMax int     // pairs of a request; 0 of a stream
+	// Lasts makes a request a stream: it goes on for an exponential time of this mean,
+	// at the Rate. 0 for a number of pairs.
+	Lasts time.Duration
+	Rate  float64 // pairs per second of a request at most; 0 for as many as there are
+	// Cancel is the share of the requests that are cancelled, if they are not over
+	// by then, after an exponential time of mean CancelAfter.
+	Cancel      float64
+	CancelAfter time.Duration
+	Purpose     uint64
+	// Bases are those of the end that asks, of pairs that it measures, PeerBases those
+	// of the other end, if that measures too. Without any they are X, Y and Z.
+	Bases, PeerBases physical.BasisSource
 	// MinFidelity is the least fidelity asked for; Highest asks for the highest that
 	// is granted instead.
 	MinFidelity                float64
@@ -129,7 +147,9 @@ var FigureGroups = []string{"requests", "throughput", "latency", "scaled-latency
 // Bounds of a workload.
 const (
 	MaxPriority    = 7
-	MaxRequest     = 65535 // pairs of a request
+	MaxRequest     = 1_000_000_000 // pairs of a request
+	maxRange       = 1_000_000     // numbers of pairs that one is drawn from
+	maxListen      = 1024          // purposes
 	MaxQueue       = 1 << 20
 	MaxSeeds       = 1_000_000
 	MaxTypes       = 64
@@ -286,6 +306,8 @@ func (p *parser) workload(t, report *toml.Table, links []Link) *Workload {
 		w.ReportEvery, _ = p.duration(t, "report_every")
 	}
 	w.FidelitySamples = t.Number("fidelity_samples", 1)
+	w.Tomography = t.Number("tomography", 0)
+	w.Listen = p.purposes(t)
 	if !t.Has("type") {
 		p.doc.Missing(t.Path(), "type", "want a table [[workload.type]] for each type of request")
 	}
@@ -387,7 +409,20 @@ func (p *parser) workloadType(t *toml.Table, deadline time.Duration) WorkloadTyp
 	}
 	w.Type = RequestType(p.one(t, "type", requestTypeNames[:]...))
 	w.Share = t.Number("share", 1)
-	w.PairsMin, w.PairsMax = p.pairs(t)
+	w.Rate, _ = t.Quantity("rate", &toml.Frequencies)
+	if w.Lasts, _ = p.duration(t, "lasts"); t.Has("lasts") {
+		if t.Get("pairs") != nil {
+			p.doc.Problem(t.Key("pairs"), "a stream, which lasts = TIME makes, has no number of pairs: leave one of both out")
+		}
+		if w.Lasts == 0 {
+			p.doc.Problem(t.Key("lasts"), "must be positive")
+		}
+	} else {
+		w.PairsMin, w.PairsMax = p.pairs(t)
+	}
+	p.cancel(t, &w)
+	w.Purpose = uint64(t.Integer("purpose", 0, 0, math.MaxInt64))
+	w.Bases, w.PeerBases = p.bases(t, w.Type)
 	if v := t.Get("min_fidelity"); v == "highest" {
 		w.Highest = true
 	} else {
@@ -407,7 +442,7 @@ func (p *parser) workloadType(t *toml.Table, deadline time.Duration) WorkloadTyp
 // pairs reads the number of pairs of a request, or the range that it is drawn
 // from.
 func (p *parser) pairs(t *toml.Table) (low, high int) {
-	const key, want = "pairs", `want a number from 1 to %d, or a range such as "1..3"`
+	const key, want = "pairs", `want a number from 1 to %d, or a range such as "1..3" of at most %d numbers`
 	switch v := t.Get(key).(type) {
 	case nil:
 		return 1, 1
@@ -419,11 +454,11 @@ func (p *parser) pairs(t *toml.Table) (low, high int) {
 		a, b, ok := strings.Cut(v, "..")
 		low, errA := strconv.Atoi(a)
 		high, errB := strconv.Atoi(b)
-		if ok && errA == nil && errB == nil && low >= 1 && low <= high && high <= MaxRequest {
+		if ok && errA == nil && errB == nil && low >= 1 && low <= high && high <= MaxRequest && high-low < maxRange {
 			return low, high
 		}
 	}
-	p.doc.Problem(t.Key(key), want, MaxRequest)
+	p.doc.Problem(t.Key(key), want, MaxRequest, maxRange)
 	return 1, 1
 }
 
@@ -505,6 +540,10 @@ func (w *Workload) check(links int, report reporter) {
 		report("workload.report_every", "must be at least a %d millionth of the horizon", maxReports/1_000_000)
 	}
 	checkRange(w.FidelitySamples, 0, 1, "workload.fidelity_samples", report)
+	checkRange(w.Tomography, 0, 1, "workload.tomography", report)
+	if len(w.Listen) > maxListen {
+		report("workload.listen", "%d purposes: must be at most %d", len(w.Listen), maxListen)
+	}
 	if len(w.Types) == 0 || len(w.Types) > MaxTypes {
 		report("workload.type", "%d types: must be from 1 to %d", len(w.Types), MaxTypes)
 	}
@@ -534,15 +573,26 @@ func (t *WorkloadType) check(key string, report reporter) {
 	if !(t.Share > 0 && t.Share <= 1e6) {
 		report(key+".share", "must be above 0 and at most 1e6")
 	}
-	if t.PairsMin < 1 || t.PairsMax < t.PairsMin || t.PairsMax > MaxRequest {
-		report(key+".pairs", "must be from 1 to %d", MaxRequest)
+	switch {
+	case t.Lasts != 0:
+		t.checkStream(key, report)
+	case t.PairsMin < 1 || t.PairsMax < t.PairsMin || t.PairsMax > MaxRequest || t.PairsMax-t.PairsMin >= maxRange:
+		report(key+".pairs", "must be from 1 to %d, at most %d numbers", MaxRequest, maxRange)
 	}
+	if t.Rate != 0 && !(t.Rate >= minRate && t.Rate <= maxRate) {
+		report(key+".rate", "must be from %g Hz to %g Hz", minRate, maxRate)
+	}
+	checkRange(t.Cancel, 0, 1, key+".cancel", report)
+	if cancels := t.Cancel > 0; cancels != (t.CancelAfter > 0) || t.CancelAfter > maxDuration {
+		report(key+".cancel", "want a share above 0 and a mean time up to 24 h, as in { share = 0.1, after = %q }", "1 s")
+	}
+	t.checkBases(key+".bases", report)
 	checkRange(t.MinFidelity, 0, 1, key+".min_fidelity", report)
 	if t.Priority > MaxPriority {
 		report(key+".priority", "must be from 0 to %d", MaxPriority)
 	}
-	if t.Store && t.Type == MeasurePairs {
-		report(key+".store", "pairs that are measured at once are not stored")
+	if t.Store && t.Type != KeepPairs {
+		report(key+".store", "only pairs of type = %q, which both ends keep, can be stored", KeepPairs)
 	}
 	if t.Consecutive && t.Type != KeepPairs {
 		report(key+".consecutive", "only type = %q has pairs that are alive together", KeepPairs)

@@ -1,25 +1,27 @@
 package scenario_test
 
 import (
+	_ "embed"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"qstack/node/scenario"
+	"qstack/physical"
 	"qstack/qnet"
 )
 
-// workload is a scenario with every key of a workload; the lines are numbered by
-// the tests of errors below.
-const workload = `version = 1
-network.name = "w"
-hardware.none = {}
-heralding.h = { model = "ideal", attempt_rate = "100 kHz", probability = 0.001, fidelity = 0.9 }
-nodes = [{ name = "alice", hardware = "none" }, { name = "bob", hardware = "none" }]
-links = [{ nodes = ["alice", "bob"], length = "2 m", heralding = "h" }]
-[link]
+// plain is a link and nothing else, which other packages test with too.
+//
+//go:embed testdata/link.toml
+var plain string
+
+// workload is a scenario with every key of a workload but those of TestServices; the
+// lines are numbered by the tests of errors below.
+var workload = plain + `[link]
 scheduler = "wfq"
 weights = [1, 10.5, 0]
 queue_limit = 256
@@ -93,8 +95,7 @@ func TestWorkload(t *testing.T) {
 
 // TestWorkloadDefaults: what is left out is what the package says.
 func TestWorkloadDefaults(t *testing.T) {
-	head, _, _ := strings.Cut(workload, "[link]")
-	s, err := scenario.Parse("w.toml", []byte(head+"[workload]\nload = 1\n[[workload.type]]\nname = \"a\"\ntype = \"measure\"\n"))
+	s, err := scenario.Parse("w.toml", []byte(plain+"[workload]\nload = 1\n[[workload.type]]\nname = \"a\"\ntype = \"measure\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,12 +158,12 @@ func TestWorkloadErrors(t *testing.T) {
 		{`type = "keep"`, `type = "lend"`, `w.toml:33:8: workload.type[0].type: "lend": unknown: want "keep", "measure" or "prepare"`},
 		{`type = "keep"`, ``, `w.toml:31:12: workload.type[0].type: missing: want type = "keep", "measure" or "prepare"`},
 		{`share = 2`, `share = 0`, `w.toml:34:9: workload.type[0].share: 0: must be above 0 and at most 1e6`},
-		{`pairs = 2`, `pairs = 0`, `w.toml:35:9: workload.type[0].pairs: 0: want a number from 1 to 65535, or a range such as "1..3"`},
-		{`"1..255"`, `"3..1"`, `w.toml:45:9: workload.type[1].pairs: "3..1": want a number from 1 to 65535, or a range such as "1..3"`},
+		{`pairs = 2`, `pairs = 0`, `w.toml:35:9: workload.type[0].pairs: 0: want a number from 1 to 1000000000, or a range such as "1..3" of at most 1000000 numbers`},
+		{`"1..255"`, `"3..1"`, `w.toml:45:9: workload.type[1].pairs: "3..1": want a number from 1 to 1000000000, or a range such as "1..3" of at most 1000000 numbers`},
 		{`"highest"`, `"best"`, `w.toml:46:16: workload.type[1].min_fidelity: "best": want a number, or "highest"`},
 		{`min_fidelity = 0.8`, `min_fidelity = 80`, `w.toml:36:16: workload.type[0].min_fidelity: 80: must be from 0 to 1`},
 		{`priority = 2`, `priority = 8`, `w.toml:37:12: workload.type[0].priority: 8: must be from 0 to 7`},
-		{`pairs = "1..255"`, `store = true`, `w.toml:45:9: workload.type[1].store: true: pairs that are measured at once are not stored`},
+		{`pairs = "1..255"`, `store = true`, `w.toml:45:9: workload.type[1].store: true: only pairs of type = "keep", which both ends keep, can be stored`},
 		{`pairs = "1..255"`, `consecutive = true`, `w.toml:45:15: workload.type[1].consecutive: true: only type = "keep" has pairs that are alive together`},
 		{`"queue"`, `"weather"`, `w.toml:52:23: report.figures[1]: "weather": unknown: want "requests", "throughput", "latency", "scaled-latency", "fidelity", "queue", "fairness", "errors" or "frames"`},
 	} {
@@ -177,8 +178,7 @@ func TestWorkloadErrors(t *testing.T) {
 			t.Errorf("%q: the error is not ErrInvalid", tt.new)
 		}
 	}
-	head, _, _ := strings.Cut(workload, "[link]")
-	_, err := scenario.Parse("w.toml", []byte(head+"[report]\nfigures = []\n"))
+	_, err := scenario.Parse("w.toml", []byte(plain+"[report]\nfigures = []\n"))
 	if want := "w.toml:7:2: report: there is no [workload] to report on"; err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
@@ -191,6 +191,134 @@ func TestWorkloadErrors(t *testing.T) {
 	_, err = scenario.Parse("w.toml", []byte(strings.Replace(two, "link = \"alice-bob\"\n", "", 1)))
 	if want := "w.toml:18:2: workload.link: missing: want the name of the link that the requests come on; there are bob-carol, alice-bob"; err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// services are the keys of a workload that TestWorkload does not have.
+var services = plain + `[workload]
+load = 1
+tomography = 0.05
+listen = [1, 2]
+[[workload.type]]
+name = "MD"
+type = "measure"
+pairs = "5..1000000"
+bases = { creator = "XZ", creator_weights = [1, 9], peer = ["Y", ["30 deg", "-0.5 rad"]], peer_weights = [1, 0] }
+purpose = 1
+[[workload.type]]
+name = "S"
+type = "keep"
+rate = "20 Hz"
+lasts = "10 s"
+cancel = { share = 0.1, after = "1 s" }
+[[workload.type]]
+name = "CHSH"
+type = "measure"
+pairs = 1000000000
+bases = "CHSH"
+[[workload.type]]
+name = "RSP"
+type = "prepare"
+bases = "ZY"
+`
+
+func TestServices(t *testing.T) {
+	s, err := scenario.Parse("w.toml", []byte(services))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Workload.Tomography != 0.05 || !reflect.DeepEqual(s.Workload.Listen, []uint64{1, 2}) {
+		t.Errorf("got %+v", s.Workload)
+	}
+	source := func(weights []float64, bases ...qnet.Basis) physical.BasisSource {
+		return physical.BasisSource{Bases: bases, Weights: weights}
+	}
+	want := []scenario.WorkloadType{
+		{Name: "MD", Type: scenario.MeasurePairs, Share: 1, PairsMin: 5, PairsMax: 1_000_000, Purpose: 1,
+			Bases:     source([]float64{1, 9}, qnet.BasisX, qnet.BasisZ),
+			PeerBases: source([]float64{1, 0}, qnet.BasisY, qnet.Basis{Theta: 30 * (math.Pi / 180), Phi: -0.5})},
+		{Name: "S", Type: scenario.KeepPairs, Share: 1, Rate: 20, Lasts: 10 * time.Second, Cancel: 0.1, CancelAfter: time.Second},
+		{Name: "CHSH", Type: scenario.MeasurePairs, Share: 1, PairsMin: 1_000_000_000, PairsMax: 1_000_000_000,
+			Bases: source(nil, qnet.BasisZ, qnet.BasisX), PeerBases: source(nil, qnet.BasisXZ(math.Pi/4), qnet.BasisXZ(-math.Pi/4))},
+		{Name: "RSP", Type: scenario.PreparePairs, Share: 1, PairsMin: 1, PairsMax: 1, Bases: source(nil, qnet.BasisZ, qnet.BasisY)},
+	}
+	// Angles are the same but for rounding.
+	if phi := &s.Workload.Types[0].PeerBases.Bases[1]; math.Abs(phi.Theta-want[0].PeerBases.Bases[1].Theta) < 1e-15 {
+		phi.Theta = want[0].PeerBases.Bases[1].Theta
+	}
+	if !reflect.DeepEqual(s.Workload.Types, want) {
+		t.Errorf("got  %+v\nwant %+v", s.Workload.Types, want)
+	}
+	// An empty list refuses all, which is not what none does.
+	s, err = scenario.Parse("", []byte(strings.Replace(services, "listen = [1, 2]", "listen = []", 1)))
+	if err != nil || s.Workload.Listen == nil || len(s.Workload.Listen) != 0 {
+		t.Errorf("an empty list: %v", err)
+	}
+}
+
+func TestServiceErrors(t *testing.T) {
+	const bases = `want letters X, Y and Z, as in "XZ", or "CHSH", or an array of bases`
+	for _, tt := range []struct{ old, new, want string }{
+		{`tomography = 0.05`, `tomography = 2`, `9:14: workload.tomography: 2: must be from 0 to 1`},
+		{`[1, 2]`, `[1, -2]`, `10:14: workload.listen[1]: -2: want a purpose, a number from 0 on`},
+		{`[1, 2]`, `3`, `10:10: workload.listen: 3: want an array in [ ], not an integer`},
+		{`"5..1000000"`, `"5..1000005"`, `14:9: workload.type[0].pairs: "5..1000005": want a number from 1 to 1000000000, or a range such as "1..3" of at most 1000000 numbers`},
+		{`"XZ"`, `"XQ"`, `15:21: workload.type[0].bases.creator: "XQ": ` + bases},
+		{`"XZ"`, `""`, `15:21: workload.type[0].bases.creator: "": ` + bases},
+		{`"XZ"`, `3`, `15:21: workload.type[0].bases.creator: 3: ` + bases},
+		{`"XZ"`, `"X"`, `15:9: workload.type[0].bases: creator: 2 weights for 1 bases: want one each, or none`},
+		{`creator = "XZ", `, ``, `15:11: workload.type[0].bases.creator_weights: want the bases too, as in creator = "XZ"`},
+		{`"30 deg"`, `"30 m"`, `15:53: workload.type[0].bases.peer[1]: want "X", "Y" or "Z", or the angles of an axis to Z and around it, as in ["45 deg", "0 deg"]`},
+		{`creator_weights`, `weights`, `15:27: workload.type[0].bases.weights: unknown key; the keys here are creator, creator_weights, peer, peer_weights`},
+		{`[1, 9]`, `["a", 9]`, `15:46: workload.type[0].bases.creator_weights[0]: "a": want a number, not a string`},
+		{`bases = "CHSH"`, `bases = 3`, `27:9: workload.type[2].bases: 3: ` + bases},
+		{`bases = "ZY"`, `bases = { peer = "Z" }`, `31:18: workload.type[3].bases.peer: "Z": the peer of type = "prepare" keeps its half`},
+		{`bases = "ZY"`, `store = true`, `31:9: workload.type[3].store: true: only pairs of type = "keep", which both ends keep, can be stored`},
+		{`rate = "20 Hz"`, `bases = "Z"`, `20:9: workload.type[1].bases: "Z": pairs of type = "keep" are not measured`},
+		{`purpose = 1`, `purpose = -1`, `16:11: workload.type[0].purpose: -1: must be from 0 to 9223372036854775807`},
+		{`rate = "20 Hz"`, `pairs = 2`, `20:9: workload.type[1].pairs: 2: a stream, which lasts = TIME makes, has no number of pairs: leave one of both out`},
+		{`rate = "20 Hz"`, ``, `21:9: workload.type[1].lasts: "10 s": want the rate of a stream too, as in rate = "20 Hz": with lasts it is what the load is counted by`},
+		{`rate = "20 Hz"`, `rate = "0 Hz"`, `21:9: workload.type[1].lasts`},
+		{`rate = "20 Hz"`, `rate = "20 GHz"`, `20:8: workload.type[1].rate: "20 GHz": must be from 0.001 Hz to 1e+09 Hz`},
+		{`lasts = "10 s"`, `lasts = "0 s"`, `21:9: workload.type[1].lasts: "0 s": must be positive`},
+		{`purpose = 1`, `lasts = "1 s"`, `workload.type[0].pairs: "5..1000000": a stream`},
+		{`rate = "20 Hz"`, `rate = "20 Hz"` + "\nconsecutive = true", `22:9: workload.type[1].lasts: "10 s": pairs that are alive together have a number: set pairs`},
+		{`share = 0.1, `, ``, `22:10: workload.type[1].cancel.share: missing: want the share of the requests, as in share = 0.1`},
+		{`, after = "1 s"`, ``, `22:10: workload.type[1].cancel: want a share above 0 and a mean time up to 24 h, as in { share = 0.1, after = "1 s" }`},
+		{`share = 0.1, `, `share = 1.5, `, `22:10: workload.type[1].cancel: must be from 0 to 1`},
+	} {
+		if !strings.Contains(services, tt.old) {
+			t.Fatalf("%q is not in the text", tt.old)
+		}
+		_, err := scenario.Parse("w.toml", []byte(strings.Replace(services, tt.old, tt.new, 1)))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q:\ngot  %v\nwant %s", tt.new, err, tt.want)
+		}
+		if !errors.Is(err, qnet.ErrInvalid) {
+			t.Errorf("%q: the error is not ErrInvalid", tt.new)
+		}
+	}
+}
+
+// TestLanesThatNeverHelp: hardware whose lanes share a qubit has no use for more.
+func TestLanesThatNeverHelp(t *testing.T) {
+	text := `version = 1
+network.name = "lanes"
+hardware.nv = { preset = "nv-ql2020" }
+hardware.more = { preset = "nv-ql2020", set = { communication = 4 } }
+heralding.nv = { preset = "nv-ql2020" }
+nodes = [{ name = "alice", hardware = "more" }, { name = "bob", hardware = "nv" }]
+links = [{ nodes = ["alice", "bob"], heralding = "nv", lanes = 4 }]
+`
+	_, err := scenario.Parse("w.toml", []byte(text))
+	want := "w.toml:7:64: links[0].lanes: 4: bob shares communication = 1 among all lanes of its links (preset nv-ql2020), so that more of them never help: lower lanes to 1, or set another communication of its hardware"
+	if err == nil || err.Error() != want || !errors.Is(err, qnet.ErrInvalid) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	for _, ok := range []string{strings.Replace(text, "lanes = 4", "lanes = 1", 1), strings.Replace(text, `"bob", hardware = "nv"`, `"bob", hardware = "more"`, 1)} {
+		if _, err := scenario.Parse("", []byte(ok)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
