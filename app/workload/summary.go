@@ -172,7 +172,7 @@ func Summarise(results []*Result) *Summary {
 		}
 		row := Row{Type: k.typ, Origin: k.origin, Figure: k.name, Mean: c.mean, N: int(c.n)}
 		width := 0.0
-		switch row.Within = c.n < fewRuns && c.within.n == c.n; {
+		switch row.Within = c.n < spreadRuns(k.name) && c.within.n == c.n; {
 		case row.Within:
 			row.StdErr = math.Sqrt(c.within.mean / float64(c.n))
 			width = z95 * row.StdErr
@@ -199,6 +199,17 @@ func (s *Summary) Row(typ, origin, name string) (row Row, ok bool) {
 // fewRuns is the number of runs below which their spread says less about the error of
 // their mean than what each of them says about its own.
 const fewRuns = 5
+
+// spreadRuns returns the same for one figure. The spread of n runs is off by one part
+// in √(2n). Pairs are independent, so that a run is right about the errors of its
+// fidelities; times in queues are not.
+func spreadRuns(figure string) uint64 {
+	switch figure {
+	case FigureOracle, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ:
+		return 100
+	}
+	return fewRuns
+}
 
 const z95 = 1.959963984540054
 

@@ -68,6 +68,18 @@ func TestSummarise(t *testing.T) {
 	if se := math.Sqrt(4.3 / 5); five.N != 5 || five.Within || !near(five.Mean, 2.4) || !near(five.StdErr, se) || !near(five.High, 2.4+2.7764*se) {
 		t.Errorf("five runs: %+v", five)
 	}
+	// Of fidelities each run knows the error: 0.02 in each of nine is 0.02/3 of the mean,
+	// though these happen to be alike.
+	var alike []*Result
+	for i := range 9 {
+		r := &Result{Scenario: "s", Seed: uint64(i), Types: []TypeResult{{Name: "MD", Both: Figures{Requests: 1, Outcomes: Outcomes{F: Estimate{0.8 + 1e-4*float64(i%2), 0.02, 500}}}}}}
+		r.All = r.Types[0]
+		r.All.Name = AllTypes
+		alike = append(alike, r)
+	}
+	if nine, _ := Summarise(alike).Row("MD", OriginBoth, FigureOutcomes); nine.N != 9 || !nine.Within || !near(nine.StdErr, 0.02/3) {
+		t.Errorf("fidelity of nine runs: %+v", nine)
+	}
 	if _, ok := s.Row("MD", OriginBoth, FigureOracle); ok {
 		t.Error("a figure that no run has is there")
 	}
