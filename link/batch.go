@@ -3,7 +3,6 @@ package link
 import (
 	"slices"
 
-	"qstack/qnet"
 	"qstack/qnet/event"
 	"qstack/qnet/wire"
 )
@@ -16,8 +15,7 @@ type batch struct {
 	count   *count
 	matches []*match
 	timer   event.Timer
-	frameAt qnet.Time // no frame before
-	onTimer func()    // method value, made once
+	onTimer func() // method value, made once
 }
 
 // column is what a match has drawn and not announced.
@@ -29,9 +27,16 @@ type column struct {
 
 func (c *column) full() bool { return len(c.cycles) >= maxFrame || c.size >= maxFrameBytes }
 
-func newBatch(s *Station, id RequestID, c *count) *batch {
-	b := &batch{s: s, id: id, count: c}
-	b.onTimer = b.draw
+// newBatch returns a batch, used again if possible.
+func (s *Station) newBatch(id RequestID, c *count) *batch {
+	var b *batch
+	if n := len(s.batches); n > 0 {
+		b, s.batches = s.batches[n-1], s.batches[:n-1]
+	} else {
+		b = &batch{s: s}
+		b.onTimer = b.draw
+	}
+	b.id, b.count = id, c
 	return b
 }
 
@@ -41,10 +46,14 @@ func (b *batch) add(m *match) {
 	b.schedule()
 }
 
-// remove is the end of a match.
+// remove is the end of a match, and with the last of them that of the batch.
 func (b *batch) remove(m *match) {
 	b.matches = slices.DeleteFunc(b.matches, func(o *match) bool { return o == m })
 	b.schedule()
+	if len(b.matches) == 0 {
+		b.count.batch = nil
+		b.s.batches = append(b.s.batches, b)
+	}
 }
 
 // stalled reports whether an end is slow to acknowledge. Attempts go on, but what
@@ -66,7 +75,7 @@ func (b *batch) resume(m *match) {
 func (b *batch) schedule() {
 	b.timer.Stop()
 	if m, _ := b.next(); m != nil {
-		b.timer = b.s.loop.At(max(b.s.heraldAt(m.cycle), b.frameAt), b.onTimer)
+		b.timer = b.s.loop.At(max(b.s.heraldAt(m.cycle), b.count.frameAt), b.onTimer)
 	}
 }
 
@@ -111,9 +120,9 @@ func (b *batch) draw() {
 			sent++
 		}
 	}
-	b.frameAt = now
+	b.count.frameAt = now
 	if sent < maxBurst && left >= fewPairs { // else there is more, or no more than a frame for each would cost
-		b.frameAt = now.Add(bulkInterval)
+		b.count.frameAt = now.Add(bulkInterval)
 	}
 	done := left == 0
 	s.several = append(s.several[:0], b.matches...) // some may end
@@ -172,7 +181,7 @@ func (m *match) announce(last bool) (missed uint64) {
 			w.match, w.done = nil, true
 		}
 		b.count.pending--
-		b.remove(m)
+		s.over(m)
 	}
 	return missed
 }

@@ -64,17 +64,14 @@ func (q *queue[T]) clear() { q.items, q.head = q.items[:0], 0 }
 
 func (l *lane) armBulk(q *request) {
 	l.bulk.q, l.bulk.id = q, q.ID
-	window := l.window
-	sink := func(o physical.Outcomes, err error) {
-		if l.window == window && l.bulk.q == q {
-			l.measured(o, err)
-		}
-	}
-	l.e.l.dev.ArmBulk(l.e.cfg.ID, l.index, q.bases, sink, l.onArmed)
+	l.e.l.dev.ArmBulk(l.e.cfg.ID, l.index, q.bases, l.onOutcomes, l.onArmed)
 }
 
-// measured takes the device's columns.
+// measured takes the device's columns. Of a qubit that was freed none come.
 func (l *lane) measured(o physical.Outcomes, err error) {
+	if l.bulk.q == nil {
+		return
+	}
 	if err != nil {
 		l.e.abort(l.bulk.q, err)
 		return
@@ -173,6 +170,9 @@ func (l *lane) abandon() {
 // out that the other end has.
 func (l *lane) join() {
 	e, b, q := l.e, &l.bulk, l.bulk.q
+	if !b.done && (b.heralds.len() == 0 || b.outcomes.len() == 0) {
+		return
+	}
 	out := e.measured[:0]
 	items := e.outcomes.Items[:0]
 	for b.heralds.len() > 0 && b.outcomes.len() > 0 {

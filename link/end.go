@@ -22,9 +22,11 @@ type end struct {
 	nextID    uint64
 	place     uint64 // side 0: the last that was given
 	requests  map[RequestID]*request
-	count     [2]int     // requests held, by the side that created them
-	adding    int        // own requests whose ADD is not answered
-	backlog   []*request // own requests whose ADD is not sent yet
+	count     [2]int               // requests held, by the side that created them
+	adding    int                  // own requests whose ADD is not answered
+	backlog   []*request           // own requests whose ADD is not sent yet
+	spare     []*request           // that are over, to be used again
+	proposed  physical.BasisSource // by the latest ADD
 	ready     ready
 	listens   map[uint64]bool // purposes that the peer may ask for; nil: the handler decides
 	over      []ended         // requests of the peer
@@ -43,7 +45,8 @@ type end struct {
 	steeredTo qnet.Time // until when it goes first
 	atomic    *request  // the one that has begun
 	slotTimer event.Timer
-	barring   barring // by which the ready requests are sorted out
+	barring   barring           // by which the ready requests are sorted out
+	inSlot    func(*Entry) bool // which the slot serves; nil: all
 	memory    memory
 	limits    [2]limiter // frames of the peer, of the station
 	anchor    uint64     // cycle from which patterns of attempts count, the same at both ends
@@ -53,6 +56,7 @@ type end struct {
 	voidedTo uint64 // the end of all of them
 	recent   []taken
 	nRecent  int
+	takenTo  uint64 // no pair from that on was taken
 
 	rounds map[uint64]*testRound // by number of the pair
 	learnt uint64

@@ -75,14 +75,15 @@ type lane struct {
 	pair     Pair // that is being moved or measured; Seq is 0 when there is none
 	void     bool // it was voided meanwhile
 
-	onAlloc func(physical.Result) // method values, made once
-	onArmed func(physical.Result)
-	onTimer func()
+	onAlloc    func(physical.Result) // method values, made once
+	onArmed    func(physical.Result)
+	onOutcomes func(physical.Outcomes, error)
+	onTimer    func()
 }
 
 func (l *lane) init(e *end, index uint32) {
 	*l = lane{e: e, index: index, window: windowBase}
-	l.onAlloc, l.onArmed, l.onTimer = l.allocated, l.armed, l.timeout
+	l.onAlloc, l.onArmed, l.onOutcomes, l.onTimer = l.allocated, l.armed, l.measured, l.timeout
 }
 
 // begin makes an idle lane attempt for a group.
@@ -259,7 +260,7 @@ func (l *lane) announce(candidates []Candidate, others []RequestID) {
 	l.offered = append(l.offered[:0], candidates...)
 	now := e.l.dev.Now()
 	l.end = max(l.end+1, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
-	if _, next := e.sched.Slot(e.cfg.Cycles.From(now)); next > l.first {
+	if next := e.barring.slot; next > l.first {
 		l.end = min(l.end, next) // no frame has to arrive to end it with the slot
 	}
 	g.Count = l.end - l.first

@@ -47,7 +47,8 @@ type Layer struct {
 	loop    event.Scheduler
 	tr      *trace.Tracer
 	handler Handler
-	ends    []*end   // by LinkID
+	ends    []*end // by LinkID
+	codec   wire.Codec
 	in      struct { // the frame being handled
 		add       Add
 		addAck    AddAck
@@ -168,7 +169,7 @@ func (l *Layer) Contended(link physical.LinkID, id RequestID) bool {
 	}
 	q := e.requests[id]
 	others := e.ready.len()
-	if q != nil && q.index >= 0 {
+	if q != nil && q.in != nowhere {
 		others--
 	}
 	return others > 0
@@ -224,10 +225,7 @@ func (l *Layer) Status() []Status {
 	var out []Status
 	for _, e := range l.ends {
 		s := Status{Link: e.cfg.ID, Name: e.cfg.Name, Peer: e.cfg.PeerName, Down: e.down(),
-			Requests: len(e.requests), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired, Tested: e.tested, Frames: e.frames, Quality: e.qualities()}
-		for _, q := range slices.Concat(e.ready.list, e.ready.barred) {
-			s.Wanted = saturate(s.Wanted, q.wants())
-		}
+			Requests: len(e.requests), Wanted: e.ready.wanted(), Lanes: len(e.lanes), Pairs: e.pairs, Expired: e.expired, Tested: e.tested, Frames: e.frames, Quality: e.qualities()}
 		for i := range e.lanes {
 			switch e.lanes[i].state {
 			case laneOpen:
@@ -327,7 +325,7 @@ type frame interface {
 
 // take handles a message to the end of a link from the sender that sends such.
 func take[M frame](l *Layer, sender int, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
-	if err := wire.Parse(b, m); err != nil {
+	if err := l.codec.Parse(b, m); err != nil {
 		l.malformed(from, err)
 		return
 	}

@@ -436,7 +436,7 @@ func (m *model) create(e *modelEnd) {
 		r.Pairs, r.Limit = 0, uint64(ch.intn(30))
 	}
 	if ch.oneIn(4) {
-		r.Rate = float64(1 + ch.intn(2000))
+		r.Rate = float64(1+ch.intn(2000)) + float64(r.Pairs)/10 // complete within 10 s
 	}
 	id, err := e.layer.Create(theLink, r)
 	if err != nil {

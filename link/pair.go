@@ -31,7 +31,7 @@ func (l *lane) succeeded(m *Reply) {
 		e.serve()
 		return
 	}
-	if slices.ContainsFunc(e.recent, func(t taken) bool { return t.has(m.Seq) }) {
+	if e.isTaken(m.Seq) {
 		e.fault(fromStation, unexpected, "REPLY with a pair that another lane has")
 		l.release()
 		e.serve()
@@ -209,9 +209,7 @@ func (e *end) took(q *request, n uint64) {
 	q.got += n
 	e.pairs += n
 	e.sched.Served(&q.Entry, n)
-	if q.index >= 0 && !q.barred {
-		e.ready.fix(q.index)
-	}
+	e.ready.fix(q)
 	e.review(q)
 }
 
@@ -247,6 +245,7 @@ func (q *request) confirmed() bool { return q.peerVoid == q.void+1 }
 func (e *end) finish(q *request) {
 	e.drop(q)
 	e.l.handler.Ended(e.cfg.ID, q.ID, nil)
+	e.recycle(q)
 }
 
 // giveBack forgets a pair that was taken, and returns what it was taken for.

@@ -74,11 +74,11 @@ func (e *end) create(r Request) (RequestID, error) {
 
 // newRequest returns a request of this end, under the next identity.
 func (e *end) newRequest(r *Request) *request {
-	return &request{
+	return e.request(request{
 		Entry: Entry{ID: RequestID(e.nextID<<1 | uint64(e.cfg.Side)), Priority: r.Priority, Atomic: r.Atomic || r.Consecutive, Pairs: r.Pairs, Purpose: r.Purpose, Tag: r.Tag},
-		typ:   r.Type, consecutive: r.Consecutive, store: r.Store, index: -1, minF: r.MinFidelity, deadline: qnet.Never,
+		typ:   r.Type, consecutive: r.Consecutive, store: r.Store, minF: r.MinFidelity, deadline: qnet.Never,
 		limit: r.Limit, paced: math.MaxUint64, rate: r.Rate, bases: r.Bases, peerBases: r.PeerBases,
-	}
+	})
 }
 
 // check returns what is wrong with a request, whatever the state of the link.
@@ -158,7 +158,10 @@ func (e *end) hold(q *request) {
 	e.requests[q.ID] = q
 	e.count[q.ID&1]++
 	if q.deadline != qnet.Never {
-		q.expiry = e.l.loop.At(q.deadline, func() { e.timeout(q) })
+		if q.onExpiry == nil {
+			q.onExpiry = func() { e.timeout(q) }
+		}
+		q.expiry = e.l.loop.At(q.deadline, q.onExpiry)
 	}
 }
 
@@ -242,6 +245,28 @@ func (e *end) sendAdd(q *request) {
 	q.tries++
 }
 
+// basesOf returns the bases that an ADD proposes, in the memory of those of the ADD
+// before if they are the same.
+func (e *end) basesOf(m *Add) physical.BasisSource {
+	if !m.proposes(e.proposed) {
+		e.proposed = m.proposed()
+	}
+	return e.proposed
+}
+
+// proposes reports whether an ADD proposes the given bases.
+func (m *Add) proposes(src physical.BasisSource) bool {
+	if len(m.Bases) != len(src.Bases) {
+		return false
+	}
+	for i, b := range m.Bases {
+		if b.Basis != src.Bases[i] || b.Weight != 0 && src.Weights == nil || src.Weights != nil && b.Weight != src.Weights[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // proposed returns the bases that an ADD proposes.
 func (m *Add) proposed() (src physical.BasisSource) {
 	if len(m.Bases) == 0 {
@@ -281,13 +306,13 @@ func (e *end) onAdd(m *Add) {
 		e.send(e.cfg.Peer, ack) // a late copy
 		return
 	}
-	q := &request{
+	q := e.request(request{
 		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic || m.Consecutive, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
 			Place: m.Place, Turn: m.Turn},
-		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, index: -1, point: int(m.Point), minF: m.MinFidelity,
-		deadline: qnet.Never, schedule: m.Schedule, paced: math.MaxUint64, startTurn: m.Turn, bases: m.proposed(),
+		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, point: int(m.Point), minF: m.MinFidelity,
+		deadline: qnet.Never, schedule: m.Schedule, paced: math.MaxUint64, startTurn: m.Turn, bases: e.basesOf(m),
 		testing: m.Testing,
-	}
+	})
 	copy(q.salt[:], m.Salt)
 	if m.Deadline != 0 {
 		q.deadline = e.instant(m.Deadline)
@@ -408,11 +433,11 @@ func (e *end) activate(q *request) {
 // review puts a request where it belongs after what it wants may have changed.
 func (e *end) review(q *request) {
 	switch wanted := q.wants() > 0; {
-	case wanted && q.index < 0:
+	case wanted && q.in == nowhere:
 		e.sched.Resume(&q.Entry)
 		e.ready.add(q)
 		e.version++
-	case !wanted && q.index >= 0:
+	case !wanted && q.in != nowhere:
 		e.ready.remove(q)
 		e.version++
 	}
@@ -553,7 +578,7 @@ func (e *end) onEndAck(m *EndAck) {
 
 // deactivate takes a request out of service.
 func (e *end) deactivate(q *request) {
-	if q.index >= 0 {
+	if q.in != nowhere {
 		e.ready.remove(q)
 		e.version++
 	}

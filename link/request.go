@@ -2,7 +2,6 @@ package link
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"qstack/physical"
@@ -46,8 +45,8 @@ type request struct {
 	state       requestState
 	consecutive bool
 	store       bool
-	index       int  // in the ready queue; -1 when it is not there
-	barred      bool // it is there, but may not be served now
+	in          inReady
+	index       int // there, but in its head
 	point       int
 	minF        float64
 	goodness    float64       // estimated, of its pairs when they are handed up
@@ -76,6 +75,28 @@ type request struct {
 	retry       event.Timer // of ADD and END, the schedule cycle and the pace
 	expiry      event.Timer
 	onRetry     func() // end.due of this request, made once
+	onExpiry    func() // end.timeout of this request, made once
+}
+
+// request returns a request of the given contents, in memory that was used before.
+func (e *end) request(r request) *request {
+	var q *request
+	if n := len(e.spare); n > 0 {
+		q, e.spare = e.spare[n-1], e.spare[:n-1]
+	} else {
+		q = new(request)
+	}
+	r.onRetry, r.onExpiry = q.onRetry, q.onExpiry
+	*q = r
+	return q
+}
+
+// recycle takes back the memory of a request that is complete, which nothing refers
+// to any more but the measurements of its test rounds.
+func (e *end) recycle(q *request) {
+	if q.testing == 0 {
+		e.spare = append(e.spare, q)
+	}
 }
 
 // ceiling returns the number of pairs that this end takes in all.
@@ -101,146 +122,6 @@ func (e *end) voidable(q *request) bool { return q.keeps() || e.cfg.Compat.Refer
 
 // keeps reports whether attempts for the request leave the qubit as it is.
 func (r *request) keeps() bool { return r.typ != Measure }
-
-// ready holds the requests that want pairs: those that may be served now in the
-// order of a scheduler, a heap, and the others apart, so that they cost nothing.
-type ready struct {
-	sched  Scheduler
-	may    func(*Entry) bool // be served now; nil: all may
-	list   []*request
-	barred []*request
-	scan   []int // scratch of first
-	sorted []*request
-}
-
-func (h *ready) len() int { return len(h.list) + len(h.barred) }
-
-// filter says which requests may be served from now on, nil for all.
-func (h *ready) filter(may func(*Entry) bool) {
-	if h.may == nil && may == nil {
-		return
-	}
-	all := slices.Concat(h.list, h.barred)
-	clear(h.list)
-	clear(h.barred)
-	h.may, h.list, h.barred = may, h.list[:0], h.barred[:0]
-	for _, q := range all {
-		h.add(q)
-	}
-}
-
-func (h *ready) less(i, j int) bool { return h.sched.Before(&h.list[i].Entry, &h.list[j].Entry) }
-
-func (h *ready) swap(i, j int) {
-	h.list[i], h.list[j] = h.list[j], h.list[i]
-	h.list[i].index, h.list[j].index = i, j
-}
-
-func (h *ready) up(i int) {
-	for i > 0 && h.less(i, (i-1)/2) {
-		h.swap(i, (i-1)/2)
-		i = (i - 1) / 2
-	}
-}
-
-func (h *ready) down(i int) {
-	for {
-		c := 2*i + 1
-		if c >= len(h.list) {
-			return
-		}
-		if c+1 < len(h.list) && h.less(c+1, c) {
-			c++
-		}
-		if !h.less(c, i) {
-			return
-		}
-		h.swap(i, c)
-		i = c
-	}
-}
-
-func (h *ready) add(q *request) {
-	if q.barred = h.may != nil && !h.may(&q.Entry); q.barred {
-		q.index = len(h.barred)
-		h.barred = append(h.barred, q)
-		return
-	}
-	q.index = len(h.list)
-	h.list = append(h.list, q)
-	h.up(q.index)
-}
-
-func (h *ready) remove(q *request) {
-	if q.barred {
-		last := len(h.barred) - 1
-		h.barred[q.index] = h.barred[last]
-		h.barred[q.index].index = q.index
-		h.barred[last] = nil
-		h.barred = h.barred[:last]
-		q.index, q.barred = -1, false
-		return
-	}
-	i, last := q.index, len(h.list)-1
-	h.swap(i, last)
-	h.list[last] = nil
-	h.list = h.list[:last]
-	q.index = -1
-	if i < last {
-		h.fix(i)
-	}
-}
-
-func (h *ready) fix(i int) {
-	h.up(i)
-	h.down(i)
-}
-
-// first returns up to n requests that may be served, in the order of service. The
-// slice is valid until the next call.
-func (h *ready) first(n int) []*request {
-	// The next in order is the first of the children of those taken so far: a heap
-	// of places in the heap.
-	front, out := h.scan[:0], h.sorted[:0]
-	before := func(a, b int) bool { return h.less(front[a], front[b]) }
-	push := func(i int) {
-		front = append(front, i)
-		for c := len(front) - 1; c > 0 && before(c, (c-1)/2); c = (c - 1) / 2 {
-			front[c], front[(c-1)/2] = front[(c-1)/2], front[c]
-		}
-	}
-	pop := func() int {
-		i, last := front[0], len(front)-1
-		front[0] = front[last]
-		front = front[:last]
-		for p := 0; ; {
-			c := 2*p + 1
-			if c >= last {
-				return i
-			}
-			if c+1 < last && before(c+1, c) {
-				c++
-			}
-			if !before(c, p) {
-				return i
-			}
-			front[p], front[c] = front[c], front[p]
-			p = c
-		}
-	}
-	if len(h.list) > 0 {
-		push(0)
-	}
-	for len(front) > 0 && len(out) < n {
-		i := pop()
-		for c := 2*i + 1; c <= 2*i+2 && c < len(h.list); c++ {
-			push(c)
-		}
-		out = append(out, h.list[i])
-	}
-	h.scan, h.sorted = front, out
-	return out
-}
 
 // saturate adds without overflow.
 func saturate(a, b uint64) uint64 {

@@ -93,8 +93,8 @@ func (e *end) assign() {
 	}
 }
 
-// barring is what decides which requests may be served: the slot, by its end, and
-// what the peer is short of.
+// barring is what decides which requests may be served: the slot, by its end, 0 for
+// one that does not end, and what the peer is short of.
 type barring struct {
 	slot uint64
 	peer shortage
@@ -103,21 +103,23 @@ type barring struct {
 // slot sees to it that only those requests are served that may be now, and sets
 // the timer of the next slot.
 func (e *end) slot() {
-	now := e.cfg.Cycles.From(e.l.dev.Now())
-	may, next := e.sched.Slot(now)
-	e.slotTimer.Stop()
-	if next != 0 && e.ready.len() > 0 {
-		e.slotTimer = e.l.loop.At(e.instant(next), func() {
-			for i := range e.lanes {
-				e.lanes[i].offered = e.lanes[i].offered[:0] // its window has ended
-			}
-			e.version++
-			e.serve()
-		})
+	b := barring{e.barring.slot, e.memory.peer}
+	if b.slot != 0 {
+		e.inSlot, b.slot = e.sched.Slot(e.cfg.Cycles.From(e.l.dev.Now()))
+		e.slotTimer.Stop()
+		if b.slot != 0 && e.ready.len() > 0 {
+			e.slotTimer = e.l.loop.At(e.instant(b.slot), func() {
+				for i := range e.lanes {
+					e.lanes[i].offered = e.lanes[i].offered[:0] // its window has ended
+				}
+				e.version++
+				e.serve()
+			})
+		}
 	}
-	if b := (barring{next, e.memory.peer}); b != e.barring {
+	if b != e.barring {
 		e.barring = b
-		e.ready.filter(e.memory.allow(may, e.requests))
+		e.ready.filter(e.memory.allow(e.inSlot, e.requests))
 	}
 }
 
@@ -126,37 +128,36 @@ func (e *end) slot() {
 func (e *end) turns(n int) []*request {
 	if n > e.known || !e.fresh {
 		e.known, e.fresh = n, true
-		e.inTurn = append(e.inTurn[:0], e.order(n)...)
+		e.inTurn = e.order(e.inTurn[:0], n)
 	}
 	return e.inTurn[:min(n, len(e.inTurn))]
 }
 
-func (e *end) order(n int) []*request {
+// order appends them to a list.
+func (e *end) order(list []*request, n int) []*request {
 	if q := e.atomic; q != nil {
-		if q.index < 0 || q.barred {
-			return nil
+		if !q.servable() {
+			return list
 		}
-		return append(e.ready.sorted[:0], q)
+		return append(list, q)
 	}
-	list := e.ready.first(n)
-	if q := e.requests[e.steered]; e.steered != 0 && q != nil && q.index >= 0 && !q.barred && e.l.loop.Now() < e.steeredTo {
-		if i := slices.Index(list, q); i >= 0 {
-			list = slices.Delete(list, i, i+1)
+	list = append(list, e.ready.first(n)...)
+	if e.steered != 0 && e.l.loop.Now() < e.steeredTo {
+		if q := e.requests[e.steered]; q != nil && q.servable() {
+			if i := slices.Index(list, q); i >= 0 {
+				list = slices.Delete(list, i, i+1)
+			}
+			list = slices.Insert(list, 0, q)
 		}
-		list = slices.Insert(list, 0, q)
 	}
 	return beforeAtomic(list)
 }
 
-// meets returns the first requests for which this end would attempt if the other end
-// did: also those that an atomic one keeps waiting of which no end has a pair. If it
-// has, then those only that are in the same case, should several have begun at once.
-func (e *end) meets() []*request {
-	list := e.ready.first(fewCandidates + maxOthers)
-	if e.atomic != nil && e.atomic.got > 0 {
-		list = slices.DeleteFunc(list, func(q *request) bool { return !q.Atomic || q.got == 0 })
-	}
-	return list
+// meets reports whether this end would attempt for a request if the other end did:
+// also for one that an atomic one keeps waiting of which no end has a pair. If it
+// has, then only if both are in the same case, should several have begun at once.
+func (e *end) meets(q *request) bool {
+	return e.atomic == nil || e.atomic.got == 0 || q.Atomic && q.got > 0
 }
 
 // beforeAtomic cuts a list where an atomic request interrupts it: that is served
@@ -255,8 +256,8 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 			s.candidates = append(s.candidates, q.candidate())
 		}
 	}
-	for _, q := range e.meets() {
-		if len(s.others) < maxOthers && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {
+	for _, q := range e.ready.first(fewCandidates + maxOthers) {
+		if len(s.others) < maxOthers && e.meets(q) && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {
 			s.others = append(s.others, q.ID)
 		}
 	}
@@ -278,7 +279,7 @@ func (e *end) onMismatch(m *Mismatch) {
 	}
 	l := &e.lanes[m.Lane]
 	q := e.requests[m.Use]
-	if m.Window != l.window || l.state != laneOpen || q == nil || q.index < 0 {
+	if m.Window != l.window || l.state != laneOpen || q == nil || q.in == nowhere {
 		return // it is not so any more
 	}
 	e.frames.Mismatches++

@@ -114,9 +114,12 @@ type Station struct {
 	counts  map[RequestID]*count
 	stamp   uint64 // of the latest use of a count
 	unacked int    // bulk frames that one end may leave without acknowledgement
-	gen     Gen    // scratch
+	codec   wire.Codec
+	gen     Gen // scratch
 	ack     BulkAck
 	spare   []*BulkReply // frames that were acknowledged
+	matches []*match     // that are over, to be used again
+	batches []*batch     // the same
 	several []*match     // scratch, as the next
 	labels  [maxFrame]qnet.BellLabel
 	frames  Frames
@@ -155,9 +158,10 @@ func (sd *stationSide) prune() {
 // count is the number of pairs that a request has had.
 type count struct {
 	pairs   uint64
-	pending uint64 // matches that may bring one more, or in bulk the rest
-	used    uint64 // stamp
-	batch   *batch // of a request to be measured, once it was matched
+	pending uint64    // matches that may bring one more, or in bulk the rest
+	used    uint64    // stamp
+	batch   *batch    // of a request to be measured, while it is matched
+	frameAt qnet.Time // no bulk frame before
 }
 
 // window is what the station knows of one lane.
@@ -277,13 +281,13 @@ func (r *stationReceiver) Datagram(from qnet.NodeID, b []byte) {
 		switch t {
 		case (*Gen)(nil).Type():
 			m := &s.gen
-			if err = wire.Parse(b, m); err == nil && m.Link == s.cfg.Link {
+			if err = s.codec.Parse(b, m); err == nil && m.Link == s.cfg.Link {
 				s.frames.Received[t&0xf]++
 				s.onGen(side, m)
 			}
 		case (*BulkAck)(nil).Type():
 			m := &s.ack
-			if err = wire.Parse(b, m); err == nil && m.Link == s.cfg.Link {
+			if err = s.codec.Parse(b, m); err == nil && m.Link == s.cfg.Link {
 				s.frames.Received[t&0xf]++
 				s.onBulkAck(side, m)
 			}
@@ -530,7 +534,8 @@ func (s *Station) evictCounts() {
 }
 
 func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
-	m := &match{s: s, w: [2]*window{a, b}, id: id, count: c}
+	m := s.newMatch()
+	m.w, m.id, m.count = [2]*window{a, b}, id, c
 	c.pending++
 	for i, w := range m.w {
 		w.match = m
@@ -540,15 +545,35 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 	start := max(a.first, b.first, s.cfg.Cycles.From(armed), s.current())
 	m.attempt(start)
 	if !a.bulk {
-		m.fire = m.succeed
 		s.schedule(m)
 		return
 	}
 	if c.batch == nil {
-		c.batch = newBatch(s, id, c)
+		c.batch = s.newBatch(id, c)
 	}
 	m.batch = c.batch
 	m.batch.add(m)
+}
+
+// newMatch returns a match, used again if possible.
+func (s *Station) newMatch() *match {
+	if n := len(s.matches); n > 0 {
+		m := s.matches[n-1]
+		s.matches = s.matches[:n-1]
+		return m
+	}
+	m := &match{s: s}
+	m.fire = m.succeed
+	return m
+}
+
+// over gives a match back that its windows have left.
+func (s *Station) over(m *match) {
+	if m.batch != nil {
+		m.batch.remove(m)
+	}
+	*m = match{s: s, fire: m.fire, column: column{cycles: m.column.cycles[:0]}}
+	s.matches = append(s.matches, m)
 }
 
 // attempt draws the next success of a match that attempts from the given cycle
@@ -653,9 +678,7 @@ func (s *Station) unmatch(m *match) {
 		}
 	}
 	m.count.pending--
-	if m.batch != nil {
-		m.batch.remove(m)
-	}
+	s.over(m)
 }
 
 // tally counts the attempts before the given cycle that were not counted yet.
@@ -724,7 +747,9 @@ func (m *match) succeed() {
 		w.reply = Reply{Link: s.cfg.Link, Lane: w.lane, Window: w.number, ID: m.id, Seq: seq, Cycle: m.cycle, Label: label}
 		s.send(i, &w.reply)
 	}
-	if m.count.pairs+m.count.pending >= s.limit(m.id) {
+	full := m.count.pairs+m.count.pending >= s.limit(m.id)
+	s.over(m)
+	if full {
 		s.review()
 	}
 	s.matchOpen()

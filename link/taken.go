@@ -18,8 +18,14 @@ type taken struct {
 	together bool
 }
 
+// isTaken reports whether a pair was taken.
+func (e *end) isTaken(seq uint64) bool {
+	return seq < e.takenTo && slices.ContainsFunc(e.recent, func(t taken) bool { return t.has(seq) })
+}
+
 // remember notes for which request pairs were taken.
 func (e *end) remember(n taken) {
+	e.takenTo = max(e.takenTo, n.end)
 	if e.nRecent > 0 {
 		if t := &e.recent[(e.nRecent-1)%len(e.recent)]; t.id == n.id && t.end == n.first {
 			t.end = n.end

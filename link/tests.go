@@ -53,9 +53,7 @@ func (e *end) skip(q *request) {
 	e.tested++
 	e.version++
 	e.sched.Served(&q.Entry, 1)
-	if q.index >= 0 {
-		e.ready.fix(q.index)
-	}
+	e.ready.fix(q)
 }
 
 // test measures a kept half as a test round; a stored one once it is in storage.

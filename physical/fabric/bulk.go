@@ -20,9 +20,8 @@ import (
 
 // bulk is one end of a lane armed for measuring directly.
 type bulk struct {
-	bases []qnet.Basis
-	draw  qnet.Choice // of the bases
-	sink  func(physical.Outcomes, error)
+	*drawn
+	sink func(physical.Outcomes, error)
 }
 
 // table is the joint distribution of the outcomes of two ends in an era that
@@ -49,11 +48,11 @@ func (d *drawn) is(src physical.BasisSource) bool {
 	return d != nil && slices.Equal(d.src.Bases, src.Bases) && slices.Equal(d.src.Weights, src.Weights) && (d.src.Weights == nil) == (src.Weights == nil)
 }
 
-func (d *device) newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (*bulk, error) {
+func (d *device) newBulk(src physical.BasisSource, sink func(physical.Outcomes, error)) (bulk, error) {
 	if !d.drawn.is(src) {
 		draw, err := src.Choice()
 		if err != nil {
-			return nil, err
+			return bulk{}, err
 		}
 		src = physical.BasisSource{Bases: slices.Clone(src.Bases), Weights: slices.Clone(src.Weights)}
 		d.drawn = &drawn{src: src, bases: src.Bases, draw: draw}
@@ -62,9 +61,9 @@ func (d *device) newBulk(src physical.BasisSource, sink func(physical.Outcomes, 
 		}
 	}
 	if sink == nil {
-		return nil, qnet.Errorf(qnet.ErrInvalid, "nobody takes the outcomes")
+		return bulk{}, qnet.Errorf(qnet.ErrInvalid, "nobody takes the outcomes")
 	}
-	return &bulk{bases: d.drawn.bases, draw: d.drawn.draw, sink: sink}, nil
+	return bulk{d.drawn, sink}, nil
 }
 
 // age returns the time from the emission of a pair to the end of its measurement
@@ -81,7 +80,7 @@ func (l *Link) age(d *device, b qnet.Basis) time.Duration {
 
 // known returns the time from the emission of a pair to that at which its outcome
 // is there, and known to be of a pair, in the slowest of the bases of an end.
-func (l *Link) known(d *device, b *bulk) (t time.Duration) {
+func (l *Link) known(d *device, b bulk) (t time.Duration) {
 	for _, basis := range b.bases {
 		t = max(t, d.cfg.Spec.MeasureTime(basis))
 	}
@@ -126,7 +125,7 @@ func scaled(d state.Decay, t time.Duration) state.Decay {
 }
 
 // joint returns the table of two ends in an era.
-func (l *Link) joint(e *era, a, b *bulk) ([][3]uint64, error) {
+func (l *Link) joint(e *era, a, b bulk) ([][3]uint64, error) {
 	for i := range e.tables {
 		if t := &e.tables[i]; t.joint != nil && slices.Equal(t.a, a.bases) && slices.Equal(t.b, b.bases) {
 			return t.joint, nil

@@ -40,7 +40,7 @@ type job struct {
 	a, b  *slot // operands, nil when err is set
 	at    qnet.Time
 	err   error // why the operation was refused
-	bulk  *bulk // of ArmBulk
+	bulk  bulk  // of ArmBulk
 	done  func(physical.Result)
 
 	freed      *slot // no operation, but this slot has become free
@@ -56,7 +56,7 @@ func (d *device) Now() qnet.Time { return d.f.loop.Now() }
 
 func (d *device) Watch(f func(physical.LinkID, uint32)) { d.watch = f }
 
-func (d *device) Do(op physical.Op, done func(physical.Result)) { d.start(&op, nil, done) }
+func (d *device) Do(op physical.Op, done func(physical.Result)) { d.start(&op, bulk{}, done) }
 
 func (d *device) ArmBulk(link physical.LinkID, lane uint32, src physical.BasisSource, sink func(physical.Outcomes, error), done func(physical.Result)) {
 	op := &physical.Op{Kind: physical.OpArm, Link: link, Lane: lane}
@@ -69,7 +69,7 @@ func (d *device) ArmBulk(link physical.LinkID, lane uint32, src physical.BasisSo
 }
 
 // start admits an operation and schedules its effect.
-func (d *device) start(op *physical.Op, b *bulk, done func(physical.Result)) {
+func (d *device) start(op *physical.Op, b bulk, done func(physical.Result)) {
 	f := d.f
 	if d.pending >= f.maxPending && op.Kind != physical.OpFree { // a qubit is freed once
 		d.refuse(op, qnet.Errorf(qnet.ErrBusy, "node %s: %s: %d operations are waiting already: await results before asking for more", d.cfg.Name, opName(op), d.pending), nil, done)
@@ -94,7 +94,7 @@ func (d *device) start(op *physical.Op, b *bulk, done func(physical.Result)) {
 		to := statusArmed
 		if op.Kind == physical.OpPrepare {
 			to = statusHeld
-		} else if b != nil {
+		} else if b.drawn != nil {
 			to = statusBulk
 		}
 		if a, err = d.freeLane(op.Link, op.Lane, to); err == nil {
@@ -247,7 +247,7 @@ func (j *job) run() {
 			f.execute(&j.op, j.a, j.b, j.bulk, &r)
 		}
 	}
-	j.a, j.b, j.bulk, j.err, j.done, j.freed = nil, nil, nil, nil, nil, nil
+	j.a, j.b, j.bulk, j.err, j.done, j.freed = nil, nil, bulk{}, nil, nil, nil
 	j.next, f.jobs = f.jobs, j
 	if freed != nil {
 		d.tell(freed, generation)
@@ -257,7 +257,7 @@ func (j *job) run() {
 }
 
 // execute lets the operation take effect at r.At and fills in the result.
-func (f *Fabric) execute(op *physical.Op, a, b *slot, bulk *bulk, r *physical.Result) {
+func (f *Fabric) execute(op *physical.Op, a, b *slot, bulk bulk, r *physical.Result) {
 	d, w, qa := a.dev, &f.world, state.ID(a.index)
 	noise := &d.cfg.Noise
 	switch op.Kind {

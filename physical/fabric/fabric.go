@@ -100,7 +100,7 @@ type slot struct {
 	// ready is the instant from which an armed qubit may emit; Never while it is
 	// being initialised.
 	ready qnet.Time
-	bulk  *bulk // armed for measuring directly
+	bulk  bulk // armed for measuring directly
 
 	marks   []uint64 // storage: attempts that have acted on it, by device.dephasing
 	unused  bool     // storage: nothing has been asked of it since it was allocated
@@ -316,7 +316,7 @@ func (f *Fabric) release(s *slot, t qnet.Time) {
 	f.world.Free(state.ID(s.index), t)
 	s.status = statusFree
 	s.closing = false
-	s.bulk = nil
+	s.bulk = bulk{}
 	if s.flips != nil {
 		s.stop(s.end.link.cycles.From(t))
 	}

@@ -52,7 +52,7 @@ func (m *Mem) Datagram(to qnet.NodeID, msg wire.Message) error {
 	c, n := h.c, m.net
 	r := n.record(c, h.side)
 	r.kind, r.typ = datagram, msg.Type()
-	r.b = wire.Append(r.b, msg)
+	r.b = n.codec.Append(r.b, msg)
 	if size := len(r.b); size > wire.MaxDatagram {
 		n.release(r)
 		return qnet.Errorf(qnet.ErrInvalid, "datagram of type 0x%x to %s has %d bytes: want at most %d", uint16(msg.Type()), n.name(to), size, wire.MaxDatagram)
@@ -222,7 +222,7 @@ func (h *half) send(msg wire.Message, kind kind) {
 	n, m, peer := c.net, c.ends[h.side], h.Peer()
 	r := n.record(c, h.side)
 	r.kind, r.s, r.typ = kind, h.s, msg.Type()
-	r.b = wire.Append(r.b, msg)
+	r.b = n.codec.Append(r.b, msg)
 	m.traceMessage("send", peer, r)
 	if !c.up || h.s.epoch != c.epoch {
 		m.traceMessage("lose", peer, r)

@@ -30,6 +30,7 @@ type Network struct {
 	conns    map[[2]qnet.NodeID]*conn // by identities in ascending order
 	byNode   map[qnet.NodeID][]*conn  // in the order in which they were made
 	free     *record
+	codec    wire.Codec
 	inFlight int
 	streams  int
 	opened   uint64  // streams ever opened

@@ -100,7 +100,9 @@ const (
 )
 
 // Codec visits the fields of a message to encode, decode or describe them. The
-// first error sticks; visits after it do nothing.
+// first error sticks; visits after it do nothing. One that is zero can be used for
+// any number of messages, one after the other; Append, Parse and ParseExact have
+// some of their own.
 type Codec struct {
 	mode mode
 	// exact makes unknown extensions of odd type an error too.
@@ -129,15 +131,21 @@ type Field struct {
 // Append appends the encoding of m to b. It does not check m against the limits
 // that Parse enforces; it panics when an integer field exceeds MaxUvarint.
 func Append(b []byte, m Message) []byte {
+	c := codecs.Get().(*Codec)
+	b = c.Append(b, m)
+	codecs.Put(c)
+	return b
+}
+
+// Append is the function Append.
+func (c *Codec) Append(b []byte, m Message) []byte {
 	t := m.Type()
 	b = AppendUvarint(b, uint64(t))
 	at := len(b)
-	c := codecs.Get().(*Codec)
 	c.mode, c.typ, c.b = encoding, t, append(b, 0)
 	m.Fields(c)
 	b = closeLength(c.b, at)
 	c.b = nil
-	codecs.Put(c)
 	return b
 }
 
@@ -168,6 +176,9 @@ func Peek(b []byte) (t Type, n int, err error) {
 
 // peek returns the length of header and body apart.
 func peek(b []byte) (t Type, header, body int, err error) {
+	if len(b) > 1 && b[0]|b[1] < 1<<6 && len(b) >= 2+int(b[1]) { // most messages
+		return Type(b[0]), 2, int(b[1]), nil
+	}
 	v, k, err := Uvarint(b)
 	if err != nil {
 		return 0, 0, 0, err
@@ -194,14 +205,27 @@ func peek(b []byte) (t Type, header, body int, err error) {
 // Parse decodes the message that b holds, all of it, into m, which may have
 // been used before: its slices are re-used. Byte slices in m are copies. On error
 // m is partly filled.
-func Parse(b []byte, m Message) error { return parse(b, m, false) }
+func Parse(b []byte, m Message) error {
+	c := codecs.Get().(*Codec)
+	err := c.parse(b, m, false)
+	codecs.Put(c)
+	return err
+}
+
+// Parse is the function Parse.
+func (c *Codec) Parse(b []byte, m Message) error { return c.parse(b, m, false) }
 
 // ParseExact is Parse for receivers that need to know all of a message, because
 // they sign, forward or compare it: unknown extensions are errors whatever their
 // type. If it succeeds then Append gives b back.
-func ParseExact(b []byte, m Message) error { return parse(b, m, true) }
+func ParseExact(b []byte, m Message) error {
+	c := codecs.Get().(*Codec)
+	err := c.parse(b, m, true)
+	codecs.Put(c)
+	return err
+}
 
-func parse(b []byte, m Message, exact bool) error {
+func (c *Codec) parse(b []byte, m Message, exact bool) error {
 	want := m.Type()
 	t, header, body, err := peek(b)
 	switch {
@@ -214,7 +238,6 @@ func parse(b []byte, m Message, exact bool) error {
 	if err != nil {
 		return &DecodeError{Message: want, Field: "header", Err: err}
 	}
-	c := codecs.Get().(*Codec)
 	c.mode, c.typ, c.exact, c.lastExt, c.b = decoding, t, exact, -1, b[header:]
 	m.Fields(c)
 	if len(c.b) > 0 {
@@ -222,7 +245,6 @@ func parse(b []byte, m Message, exact bool) error {
 	}
 	err = c.err
 	c.b, c.err = nil, nil
-	codecs.Put(c)
 	return err
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -508,6 +510,24 @@ func BenchmarkParse(b *testing.B) {
 	for b.Loop() {
 		if err := wire.Parse(buf, &got); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A Codec that was used before, in vain too, does as the functions do.
+func TestCodecIsUsedAgain(t *testing.T) {
+	var c wire.Codec
+	for _, m := range samples() {
+		want := wire.Append(nil, m)
+		if got := c.Append(nil, m); !bytes.Equal(got, want) {
+			t.Errorf("%T: %x, want %x", m, got, want)
+		}
+		for n := range len(want) + 1 {
+			again := reflect.New(reflect.TypeOf(m).Elem()).Interface().(wire.Message)
+			err, wantErr := c.Parse(want[:n], again), wire.Parse(want[:n], again)
+			if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+				t.Errorf("%T: %d of %d bytes: %v, want %v", m, n, len(want), err, wantErr)
+			}
 		}
 	}
 }
