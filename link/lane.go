@@ -86,6 +86,9 @@ func (l *lane) init(e *end, index uint32) {
 	l.onAlloc, l.onArmed, l.onOutcomes, l.onTimer = l.allocated, l.armed, l.measured, l.timeout
 }
 
+// works reports whether the lane attempts, or is about to.
+func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArming && !l.unwanted }
+
 // begin makes an idle lane attempt for a group.
 func (l *lane) begin(g group) {
 	l.group, l.state, l.unwanted = g, laneArming, false

@@ -48,8 +48,21 @@ func (e *end) serve() {
 	e.advertise()
 }
 
+// working reports whether a lane attempts, or is about to.
+func (e *end) working() bool {
+	for i := range e.lanes {
+		if e.lanes[i].works() {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *end) assign() {
 	e.fresh = false
+	if e.ready.len() == 0 && !e.working() {
+		return
+	}
 	e.slot()
 	total := 0
 	for i := range e.lanes {
@@ -64,7 +77,7 @@ func (e *end) assign() {
 	// Lanes that serve what they should go on; the others make room.
 	for i := range e.lanes {
 		l := &e.lanes[i]
-		if l.state != laneOpen && (l.state != laneArming || l.unwanted) {
+		if !l.works() {
 			continue
 		}
 		if s := e.serviceOf(l.group); s != nil && s.used < s.lanes {
