@@ -219,8 +219,8 @@ func BenchmarkQueued(b *testing.B) {
 			s := queued(new(testing.T), n, nil)
 			b.ReportAllocs()
 			for b.Loop() {
-				for want := s.users[0].layer.Status()[0].Pairs + 100; s.users[0].layer.Status()[0].Pairs < want; {
-					s.run(time.Millisecond)
+				for want := len(s.users[0].order) + 100; len(s.users[0].order) < want; {
+					s.run(100 * time.Microsecond)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(100*b.N), "ns/pair")
