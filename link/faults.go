@@ -1,12 +1,22 @@
 package link
 
 import (
-	"log/slog"
 	"time"
 
+	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/trace"
 )
+
+// Fault tells of frames of a link that were not taken.
+type Fault struct {
+	Link   physical.LinkID
+	Name   string // of the link
+	From   string // who sent them
+	Kind   string // malformed, unexpected or limited
+	Why    string // of the last of them
+	Frames uint64 // since it was last told
+}
 
 // fault is what can be wrong with a frame.
 type fault uint8
@@ -24,8 +34,8 @@ func (f fault) String() string { return [...]string{"malformed", "unexpected", "
 const faultsEvery = time.Minute
 
 // faults counts the frames of one sender of which something is wrong, and says so
-// in the trace and the log: of the first at once, and of those that follow
-// together, so that no sender can fill either.
+// in the trace and to who wants to know: of the first at once, and of those that
+// follow together, so that no sender can fill a log.
 type faults struct {
 	from  string
 	kinds [faultKinds]struct {
@@ -54,11 +64,11 @@ func (f *faults) note(kind fault, total *Frames, now qnet.Time) uint64 {
 	return n
 }
 
-// tell says that frames were not taken, the last for the reason given.
-func (f *faults) tell(e trace.Event, log *slog.Logger, link string, kind fault, why string, frames uint64) {
-	e.Str("from", f.from).Str("kind", kind.String()).Str("why", why).Uint("frames", frames).End()
-	if log != nil {
-		log.Warn("frames of a link were not taken", "link", link, "from", f.from, "kind", kind.String(), "why", why, "frames", frames)
+// tell says that frames were not taken.
+func (f *Fault) tell(e trace.Event, to func(Fault)) {
+	e.Str("from", f.From).Str("kind", f.Kind).Str("why", f.Why).Uint("frames", f.Frames).End()
+	if to != nil {
+		to(*f)
 	}
 }
 
@@ -74,7 +84,7 @@ const (
 func (e *end) fault(sender int, kind fault, why string) {
 	f := &e.faults[sender]
 	if n := f.note(kind, &e.frames, e.l.loop.Now()); n > 0 {
-		f.tell(e.trace("fault"), e.l.cfg.Log, e.cfg.Name, kind, why, n)
+		(&Fault{e.cfg.ID, e.cfg.Name, f.from, kind.String(), why, n}).tell(e.trace("fault"), e.l.cfg.OnFault)
 	}
 }
 
@@ -83,6 +93,6 @@ func (e *end) fault(sender int, kind fault, why string) {
 func (s *Station) fault(sender int, kind fault, why string) {
 	f := &s.faults[sender]
 	if n := f.note(kind, &s.frames, s.loop.Now()); n > 0 {
-		f.tell(s.trace("fault"), s.cfg.Log, s.cfg.Name, kind, why, n)
+		(&Fault{s.cfg.Link, s.cfg.Name, f.from, kind.String(), why, n}).tell(s.trace("fault"), s.cfg.OnFault)
 	}
 }

@@ -3,7 +3,6 @@ package link
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -36,7 +35,9 @@ type Config struct {
 	Retry time.Duration
 	// Seed is that of the bases that this node draws itself, see Prepare.
 	Seed uint64
-	Log  *slog.Logger // of frames that are not taken; nil for none
+	// OnFault hears of frames that were not taken, seldom enough for a log; nil for
+	// nobody.
+	OnFault func(Fault)
 }
 
 // Layer is the link layer of one node: an end of each of its links.

@@ -2,7 +2,6 @@ package link
 
 import (
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -82,7 +81,8 @@ type StationConfig struct {
 	// NoRepeat makes the station announce a success once: an end that did not hear
 	// of it is told that it is void.
 	NoRepeat bool
-	Log      *slog.Logger // of frames that are not taken; nil for none
+	// OnFault is as in Config.
+	OnFault func(Fault)
 }
 
 // Station is the heralding station in the middle of a link. It holds the window

@@ -2,7 +2,6 @@ package link_test
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -37,7 +36,7 @@ type worldConfig struct {
 	queue       int                                   // requests held; 0 for the default
 	compat      link.Compat
 	noRepeat    bool // the station announces once
-	log         *slog.Logger
+	onFault     func(link.Fault)
 }
 
 // world is two nodes with a link between them, over the fabric, in virtual time.
@@ -117,7 +116,7 @@ func (w *world) startStation() {
 		her = w.cfg.heralder(her)
 	}
 	w.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Seed: w.cfg.seed, Ends: [2]qnet.NodeID{alice, bob}, Cycles: w.cycles,
-		Delay: w.half, NoRepeat: w.cfg.noRepeat, Log: w.cfg.log}, her, w.net.Endpoint(station, nil), w.loop, nil)
+		Delay: w.half, NoRepeat: w.cfg.noRepeat, OnFault: w.cfg.onFault}, her, w.net.Endpoint(station, nil), w.loop, nil)
 }
 
 // start starts the link layer of one end, anew if there was one.
@@ -138,7 +137,7 @@ func (w *world) start(side int) (*link.Layer, physical.Device) {
 			points = append(points, link.Point{Name: fmt.Sprint(f), Probability: w.cfg.chance(i), Fidelity: f})
 		}
 	}
-	return link.New(link.Config{Name: names[id], Log: w.cfg.log, Ends: []link.EndConfig{{
+	return link.New(link.Config{Name: names[id], OnFault: w.cfg.onFault, Ends: []link.EndConfig{{
 		ID: theLink, Name: "alice-bob", Side: side, Peer: peer, PeerName: names[peer], Station: station,
 		Lanes: w.cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: points, Scheduler: w.cfg.scheduler,
 		Queue: w.cfg.queue, TestRounds: w.cfg.testing, Compat: w.cfg.compat}}}, dev, w.net.Endpoint(id, nil), w.loop, nil), dev

@@ -375,11 +375,21 @@ func (p *Plan) StationConfig(i int) link.StationConfig {
 	k := &s.Links[i]
 	cfg := link.StationConfig{Link: LinkID(i), Name: k.Name, Seed: s.Seed,
 		Ends:   [2]qnet.NodeID{p.ids[s.Nodes[k.A].Name], p.ids[s.Nodes[k.B].Name]},
-		Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k), NoRepeat: s.LinkSettings.Compat.NoRepeat, Log: p.Log}
+		Cycles: physical.Cycles{Period: k.Heralding.Period()}, Delay: s.HalfDelay(k), NoRepeat: s.LinkSettings.Compat.NoRepeat, OnFault: p.onFault(StationName(k))}
 	if w := s.Workload; w != nil && w.Link == i && s.LinkSettings.Compat.LossPerAttempt {
 		cfg.AttemptLoss = w.LossStation
 	}
 	return cfg
+}
+
+// onFault returns what logs the faults of a node or station, nil without a log.
+func (p *Plan) onFault(at string) func(link.Fault) {
+	if p.Log == nil {
+		return nil
+	}
+	return func(f link.Fault) {
+		p.Log.Warn("frames of a link were not taken", "at", at, "link", f.Name, "from", f.From, "kind", f.Kind, "why", f.Why, "frames", f.Frames)
+	}
 }
 
 // Distance returns the travel time of light in fibre between two nodes, along

@@ -28,7 +28,7 @@ type Stack struct {
 func NewStack(p *Plan, i int, dev physical.Device, ep control.Endpoint, loop event.Scheduler, tr *trace.Tracer) *Stack {
 	n := &p.Scenario.Nodes[i]
 	s := &Stack{Name: n.Name, ID: p.ID(n.Name), Device: dev}
-	s.Link = link.New(link.Config{Name: n.Name, Ends: p.LinkEnds(i), Seed: p.Scenario.Seed, Log: p.Log}, dev, ep, loop, tr)
+	s.Link = link.New(link.Config{Name: n.Name, Ends: p.LinkEnds(i), Seed: p.Scenario.Seed, OnFault: p.onFault(n.Name)}, dev, ep, loop, tr)
 	s.Network = network.New(network.Config{Self: s.ID, Topology: p.Topology, Seed: p.Scenario.Seed, CutOff: p.Scenario.Cutoff(i)},
 		s.Link, ep, dev, loop, tr)
 	s.Link.Handle(s.Network.LinkHandler())
