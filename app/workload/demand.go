@@ -20,6 +20,7 @@ type demand struct {
 	request link.Request // all but the deadline
 	point   link.Point
 	cycles  float64 // of an attempt
+	lanes   float64 // that attempt beside each other
 	load    float64 // the type's part of it
 	law     pairsLaw
 	axes    [2][]uint8 // by number of a basis, of the creator and of its peer: X, Y, Z or another
@@ -36,7 +37,7 @@ type expecter interface {
 // a load in which all shares together are as given. It is for what all of the given
 // ends expect, which are those that make requests.
 func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.EndConfig, specs *[2]*physical.Spec, makers []expecter) (*demand, error) {
-	d := &demand{WorkloadType: *t, load: load * t.Share / shares}
+	d := &demand{WorkloadType: *t, load: load * t.Share / shares, lanes: float64(max(1, min(ends[0].Lanes, ends[1].Lanes)))}
 	if t.Lasts > 0 {
 		d.law = pairsLaw{inverse: 1 / (t.Rate * t.Lasts.Seconds())}
 	} else {
@@ -120,9 +121,9 @@ func cyclesPerAttempt(t scenario.RequestType, store bool, spec *physical.Spec, p
 	return e / (1 - init/(init+every))
 }
 
-// saturation returns the pairs per second of attempts without a break.
+// saturation returns the pairs per second of attempts without a break, of all lanes.
 func (d *demand) saturation(period float64) float64 {
-	return d.point.Probability / (d.cycles * period * 1e-9)
+	return d.lanes * d.point.Probability / (d.cycles * period * 1e-9)
 }
 
 // offered returns the pairs per second that requests ask for in the mean.
@@ -131,7 +132,7 @@ func (d *demand) offered(period float64) float64 { return d.load * d.saturation(
 // perCycle returns the mean number of requests in a cycle from an end from which
 // the given share of the load comes.
 func (d *demand) perCycle(origin float64) float64 {
-	return d.load * origin * d.point.Probability / d.cycles * d.law.inverse
+	return d.load * origin * d.lanes * d.point.Probability / d.cycles * d.law.inverse
 }
 
 // pairsLaw is the distribution of the number of pairs of a request: from min to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -230,5 +231,29 @@ func TestLoss(t *testing.T) {
 	}
 	if len(r.Errors) > 0 {
 		t.Error(strings.Join(r.Errors, "\n"))
+	}
+}
+
+// TestLoadCountsAllLanes: a load is the part of what all lanes together can serve, so
+// that half of it is served, and one and a half times of it is not. Requests are
+// Poisson's: 5 standard errors of their number.
+func TestLoadCountsAllLanes(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		for _, load := range []float64{0.5, 1.5} {
+			text := strings.Replace(idealLink(t), `heralding = "h" }`, fmt.Sprintf(`heralding = "h", lanes = %d }`, lanes), 1)
+			s := parse(t, text+fmt.Sprintf("[workload]\nload = %g\nhorizon = \"40 s\"\n[[workload.type]]\nname = \"CK\"\ntype = \"keep\"\n", load))
+			r := run(t, s, Options{})
+			offered := 100 * float64(lanes) * load
+			if got := r.All.Offered; math.Abs(got/offered-1) > 1e-9 {
+				t.Errorf("%d lanes, load %g: offered %g, want %g", lanes, load, got, offered)
+			}
+			want := 40 * offered
+			if n := float64(r.All.Both.Requests); math.Abs(n-want) > 5*math.Sqrt(want) {
+				t.Errorf("%d lanes, load %g: %g requests, want %g", lanes, load, n, want)
+			}
+			if n := float64(r.All.Both.Completed); load < 1 && n < 0.9*want || load > 1 && n > 0.8*want {
+				t.Errorf("%d lanes, load %g: %g of %g requests are complete", lanes, load, n, want)
+			}
+		}
 	}
 }

@@ -116,8 +116,8 @@ func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, st
 	results, err := workload.RunSeeds(ctx, s, n, 0, o)
 	finish()
 	switch {
-	case errors.Is(err, qnet.ErrInvalid), errors.Is(err, qnet.ErrFidelity):
-		return badConfig(err)
+	case errors.Is(err, qnet.ErrInvalid), errors.Is(err, qnet.ErrFidelity), errors.Is(err, qnet.ErrUnsupported), errors.Is(err, qnet.ErrNoMemory):
+		return badConfig(err) // what the hardware can not serve
 	case err != nil:
 		return err
 	}
