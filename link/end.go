@@ -18,6 +18,7 @@ type end struct {
 	cfg       EndConfig
 	sched     Scheduler
 	rng       *rand.Rand // of bases
+	lots      *rand.Rand // of the requests that are named to a peer that finds none in common
 	estimator estimator
 	nextID    uint64
 	place     uint64 // side 0: the last that was given
@@ -54,8 +55,7 @@ type end struct {
 	expiring []*expiring
 	voided   []span // the latest pairs that the peer voided, oldest first
 	voidedTo uint64 // the end of all of them
-	recent   []taken
-	nRecent  int
+	recent   queue[taken]
 	takenTo  uint64 // no pair from that on was taken
 
 	rounds map[uint64]*testRound // by number of the pair
@@ -80,7 +80,8 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 		cfg.Queue = maxRequests
 	}
 	e := &end{l: l, cfg: cfg, nextID: seqBase, place: seqBase, requests: make(map[RequestID]*request), rounds: make(map[uint64]*testRound), lanes: make([]lane, cfg.Lanes),
-		recent: make([]taken, max(256, 64*cfg.Lanes)), anchor: physical.CycleBase, rng: qnet.NewRand(l.cfg.Seed, "link/"+l.cfg.Name+"/"+cfg.Name)}
+		anchor: physical.CycleBase, rng: qnet.NewRand(l.cfg.Seed, "link/"+l.cfg.Name+"/"+cfg.Name),
+		lots: qnet.NewRand(l.cfg.Seed, "link/"+l.cfg.Name+"/"+cfg.Name+"/lots")}
 	if cfg.Scheduler != nil {
 		e.sched = cfg.Scheduler()
 	} else {
@@ -163,7 +164,7 @@ func (e *end) peerDown(error) {
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided, e.voidedTo = nil, 0
-		clear(e.recent) // and so may a station
+		e.recent.clear() // and so may a station
 		e.anchor = physical.CycleBase
 		for i := range e.lanes {
 			if l := &e.lanes[i]; l.state == laneClosing {

@@ -3,6 +3,7 @@ package link
 import (
 	"slices"
 
+	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/event"
 )
@@ -76,6 +77,10 @@ func (e *end) removeExpiring(first, end uint64) {
 }
 
 func (e *end) onExpire(m *LinkExpire) {
+	if m.First < seqBase || m.End > e.seqLimit() {
+		e.fault(fromPeer, unexpected, "LINK_EXPIRE of pairs that there can not have been")
+		return
+	}
 	e.limits[0].spent += float64(m.End - m.First - 1) // as much as that many frames
 	e.send(e.cfg.Peer, &LinkExpireAck{Link: e.cfg.ID, First: m.First, End: m.End})
 	for seq := m.First; seq < m.End; seq++ {
@@ -92,6 +97,12 @@ func (e *end) onExpire(m *LinkExpire) {
 		e.expireRequest(e.requests[id])
 	}
 	e.serve()
+}
+
+// seqLimit returns a number that no pair has reached: there is less than one for each
+// cycle and lane.
+func (e *end) seqLimit() uint64 {
+	return seqBase + (e.cfg.Cycles.From(e.l.dev.Now())-physical.CycleBase+1)*uint64(e.cfg.Lanes)
 }
 
 func (e *end) onExpireAck(m *LinkExpireAck) { e.removeExpiring(m.First, m.End) }

@@ -57,6 +57,7 @@ type lane struct {
 	state    laneState
 	group    group // of requests that the qubit was armed for
 	unwanted bool  // arming: give the qubits back when they are ready
+	freeing  bool  // held: the qubit has been given back
 	refused  int   // times in a row that no storage qubit was free
 	unstored bool  // no storage qubit was free when it was last asked for
 	qubit    physical.Qubit
@@ -187,6 +188,7 @@ func (l *lane) armFailed(err error) {
 
 // freed is told by the device when the lane's qubit has become free.
 func (l *lane) freed() {
+	l.freeing = false
 	if l.state == laneHeld {
 		l.timer.Stop()
 		l.state = laneIdle
@@ -201,6 +203,7 @@ func (l *lane) release() {
 	l.bulk.reset()
 	l.timer.Stop()
 	l.freeStorage()
+	l.freeing = true
 	l.e.l.dev.Do(physical.Op{Kind: physical.OpFree, A: l.qubit}, nil)
 }
 

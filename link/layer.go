@@ -140,6 +140,9 @@ func (l *Layer) SetBases(link physical.LinkID, id RequestID, b physical.BasisSou
 // End ends a request at both ends. The handler hears no more of it, save pairs
 // that expire.
 func (l *Layer) End(link physical.LinkID, id RequestID, code qnet.Code) {
+	if code == qnet.OK {
+		code = qnet.ErrCancelled // an END without a code says that all pairs are there
+	}
 	if e := l.end(link); e != nil {
 		e.endRequest(id, code, "")
 	}

@@ -93,6 +93,10 @@ func (e *end) onMemory(msg *Memory) {
 	if msg.Number <= m.heard {
 		return // overtaken
 	}
+	if msg.Number > m.heard+1<<32 {
+		e.fault(fromPeer, unexpected, "MEMORY with a number far ahead")
+		return
+	}
 	m.heard = msg.Number
 	m.peer = shortage{lanes: msg.Lanes, storage: msg.Storage}
 	m.expiry.Stop()

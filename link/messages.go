@@ -13,7 +13,8 @@ const (
 	maxLanes      = 1 << 12 // lanes of a link
 	maxText       = 255     // bytes of an explanation
 	fewCandidates = 8       // those of the first Gen of a window
-	maxOthers     = 8       // requests that one Gen names beside
+	maxOthers     = 48      // requests that one Gen names beside
+	fewOthers     = 8       // those of a Gen with as many candidates as can be, or the first of a window
 	maxPoints     = 1 << 10 // operating points of a link
 	maxOutcomes   = 64      // test rounds that one Outcomes tells
 	saltSize      = 16      // bytes
@@ -404,6 +405,9 @@ func (m *BulkReply) Fields(c *wire.Codec) {
 	c.Bool("lost", &m.Lost, "the pairs were announced before, in vain, and are void")
 	if c.Decoding() && len(m.Labels) != (len(m.Steps)+3)/4 {
 		c.Fail("labels", wire.ErrRange)
+	}
+	if c.Decoding() && max(m.Index, m.Seq, m.Cycle) > wire.MaxUvarint-2*maxFrame {
+		c.Fail("index", wire.ErrRange)
 	}
 }
 

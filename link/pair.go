@@ -46,7 +46,7 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
-	e.remember(taken{span{m.Seq, m.Seq + 1}, q.ID, q.consecutive})
+	e.remember(taken{span: span{m.Seq, m.Seq + 1}, id: q.ID, together: q.consecutive})
 	e.took(q, 1)
 	p := Pair{Link: e.cfg.ID, Request: q.ID, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created}
 	l.state = laneHeld

@@ -93,6 +93,8 @@ func (e *end) check(r *Request) error {
 		return bad("minimum fidelity %v is not between 0 and 1", r.MinFidelity)
 	case r.Priority > MaxPriority:
 		return bad("priority %d is not between 0 and %d", r.Priority, MaxPriority)
+	case max(r.Pairs, r.Purpose, r.Tag) > wire.MaxUvarint:
+		return bad("pairs, purpose and tag are at most 2^62-1")
 	case r.Consecutive && r.Pairs == 0:
 		return bad("a request whose pairs are to be alive together needs a number of pairs")
 	case (r.Consecutive || r.Store) && r.Type != Keep:

@@ -1,6 +1,9 @@
 package link
 
-import "slices"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // inReady tells where among the ready requests one is.
 type inReady uint8
@@ -30,6 +33,20 @@ func (r *request) servable() bool { return r.in == inHead || r.in == inRest }
 // maxHead is the number of requests that are kept in order unless more are asked
 // for: those that a Gen names, and some.
 const maxHead = maxCandidates + maxCandidates/2
+
+// any returns a request drawn at random of those that may be served now, nil if there
+// is none.
+func (h *ready) any(rng *rand.Rand) *request {
+	n := len(h.head) + len(h.rest)
+	if n == 0 {
+		return nil
+	}
+	if i := rng.IntN(n); i < len(h.head) {
+		return h.head[i]
+	} else {
+		return h.rest[i-len(h.head)]
+	}
+}
 
 func (h *ready) len() int { return len(h.head) + len(h.rest) + len(h.barred) }
 

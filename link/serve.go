@@ -66,7 +66,7 @@ func (e *end) assign() {
 	e.slot()
 	total := 0
 	for i := range e.lanes {
-		if s := e.lanes[i].state; s != laneHeld && s != laneMoving {
+		if l := &e.lanes[i]; l.state != laneHeld && l.state != laneMoving || l.freeing {
 			total++
 		}
 	}
@@ -86,13 +86,16 @@ func (e *end) assign() {
 			l.close()
 		}
 	}
-	for i := range e.services {
-		for s := &e.services[i]; s.used < s.lanes; s.used++ {
-			l := e.idleLane()
-			if l == nil {
-				break
+	// Idle lanes go first to what has none.
+	for _, most := range [...]int{1, len(e.lanes)} {
+		for i := range e.services {
+			for s := &e.services[i]; s.used < min(s.lanes, most); s.used++ {
+				l := e.idleLane()
+				if l == nil {
+					break
+				}
+				l.begin(s.group)
 			}
-			l.begin(s.group)
 		}
 	}
 	for i := range e.lanes {
@@ -269,12 +272,26 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 			s.candidates = append(s.candidates, q.candidate())
 		}
 	}
-	for _, q := range e.ready.first(fewCandidates + maxOthers) {
-		if len(s.others) < maxOthers && e.meets(q) && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {
-			s.others = append(s.others, q.ID)
+	others := min(fewOthers+maxCandidates-len(s.candidates), width)
+	for _, q := range e.ready.first(fewCandidates + others) {
+		e.beside(s, q, others)
+	}
+	if width == maxCandidates { // in vain so far: perhaps it is none of those that come first here
+		s.others = s.others[:0]
+		for range min(2*others, e.ready.len()) {
+			if q := e.ready.any(e.lots); q != nil {
+				e.beside(s, q, others)
+			}
 		}
 	}
 	return s.candidates, s.others
+}
+
+// beside adds a request that this end could serve to the others, at most so many.
+func (e *end) beside(s *service, q *request, most int) {
+	if len(s.others) < most && e.meets(q) && !slices.Contains(s.others, q.ID) && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {
+		s.others = append(s.others, q.ID)
+	}
 }
 
 // candidate returns what the station is told of a request.

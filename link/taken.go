@@ -1,6 +1,10 @@
 package link
 
-import "slices"
+import (
+	"slices"
+
+	"qstack/qnet"
+)
 
 // What an end remembers of the pairs that it has had: for which request each was
 // taken, and which the peer has voided. Numbers of measured pairs come in runs.
@@ -16,29 +20,52 @@ type taken struct {
 	span
 	id       RequestID
 	together bool
+	at       qnet.Time // when the last of them was
 }
+
+// Runs of pairs are remembered until they are so old that the peer has long heard of
+// them, or there are too many; the latest in any case.
+const (
+	fewTaken   = 256
+	maxTaken   = 1 << 16
+	takenTries = 256 // intervals after which what was not answered is sent again
+)
 
 // isTaken reports whether a pair was taken.
 func (e *end) isTaken(seq uint64) bool {
-	return seq < e.takenTo && slices.ContainsFunc(e.recent, func(t taken) bool { return t.has(seq) })
+	return seq < e.takenTo && e.takenIn(seq) != nil
 }
 
 // remember notes for which request pairs were taken.
 func (e *end) remember(n taken) {
 	e.takenTo = max(e.takenTo, n.end)
-	if e.nRecent > 0 {
-		if t := &e.recent[(e.nRecent-1)%len(e.recent)]; t.id == n.id && t.end == n.first {
-			t.end = n.end
+	r := &e.recent
+	n.at = e.l.loop.Now()
+	if r.len() > 0 {
+		if t := &r.items[len(r.items)-1]; t.id == n.id && t.end == n.first {
+			t.end, t.at = n.end, n.at
 			return
 		}
 	}
-	e.recent[e.nRecent%len(e.recent)] = n
-	e.nRecent++
+	r.push(n)
+	for r.len() > maxTaken || r.len() > fewTaken && r.front().at < n.at.Add(-takenTries*e.retryAfter(0)) {
+		r.pop()
+	}
+}
+
+// takenIn returns the run of a pair that was taken, nil if it was not.
+func (e *end) takenIn(seq uint64) *taken {
+	for i := e.recent.head; i < len(e.recent.items); i++ {
+		if t := &e.recent.items[i]; t.has(seq) {
+			return t
+		}
+	}
+	return nil
 }
 
 // takenFor returns the pairs that were taken for a request.
 func (e *end) takenFor(id RequestID) (spans []span) {
-	for _, t := range e.recent {
+	for _, t := range e.recent.items[e.recent.head:] {
 		if t.id == id && t.first < t.end {
 			spans = append(spans, t.span)
 		}
@@ -49,11 +76,10 @@ func (e *end) takenFor(id RequestID) (spans []span) {
 // unname forgets for which request a pair was taken, and returns it, with identity
 // 0 if it never was taken.
 func (e *end) unname(seq uint64) taken {
-	i := slices.IndexFunc(e.recent, func(t taken) bool { return t.has(seq) })
-	if i < 0 {
+	t := e.takenIn(seq)
+	if t == nil {
 		return taken{}
 	}
-	t := &e.recent[i]
 	was, rest := *t, *t
 	rest.first = seq + 1
 	if t.end = seq; t.first == seq {

@@ -26,8 +26,12 @@ func (c Cycles) Instant(n uint64) qnet.Time {
 	return qnet.Time(t)
 }
 
-// From returns the first cycle that emits at t or later.
+// From returns the first cycle that emits at t or later: of a time so late that it
+// is not told from its end, the last cycle that has an instant.
 func (c Cycles) From(t qnet.Time) uint64 {
+	if float64(t)/c.Period >= math.MaxInt64>>2 || t > math.MaxInt64>>1 {
+		return CycleBase + math.MaxInt64>>2
+	}
 	n := uint64(int64(math.Ceil(float64(t)/c.Period))) + CycleBase
 	for c.Instant(n) < t {
 		n++

@@ -200,9 +200,9 @@ func TestCampaignReference(t *testing.T) {
 		if n, want := verdicts["row pass"]+verdicts["row fail"], 6+2*8+1+2*2+2*3*2+2+4; n != want || verdicts["row fail"] != failed {
 			t.Errorf("%d figures are judged, want %d: %v", n, want, verdicts)
 		}
-		// 12 rows of moved pairs and measured ones, 8 of others, 4 of preparation, and 8 of
+		// 18 rows of moved pairs and measured ones, 12 of others, 6 of preparation, and 12 of
 		// 3 types.
-		if n, want := verdicts["above pass"]+verdicts["above fail"], 12+8+4+8*3; n != want || (verdicts["above fail"] == 1) != (off > 1) {
+		if n, want := verdicts["above pass"]+verdicts["above fail"], 18+12+6+12*3; n != want || (verdicts["above fail"] == 1) != (off > 1) {
 			t.Errorf("%d contracts are judged, want %d: %v", n, want, verdicts)
 		}
 		if verdicts["ratio pass"] != 3+4 || verdicts["even pass"] != 5+4 || (r.Verdict == sweep.Pass) != (off == 1) {

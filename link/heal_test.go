@@ -1,0 +1,134 @@
+package link_test
+
+import (
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/physical"
+	"qstack/qnet"
+	"qstack/qnet/control"
+	"qstack/qnet/wire"
+)
+
+// Sixty requests to measure are open at a time, on several lanes: whose turn it is
+// comes to differ between the ends, since columns come to them at different times. No
+// more than a second goes by in which none ends, where one takes milliseconds.
+func TestTurnsThatDifferHeal(t *testing.T) {
+	for _, c := range []struct {
+		lanes   int
+		hazards control.LinkConfig
+	}{{2, control.LinkConfig{Jitter: 100 * time.Microsecond}}, {4, control.LinkConfig{Jitter: 100 * time.Microsecond}}, {4, control.LinkConfig{Loss: 1e-3}}} {
+		for seed := uint64(1); seed <= 3; seed++ {
+			w := newWorld(t, worldConfig{seed: seed, probability: 0.05, period: 50_000, lanes: c.lanes, length: 5000,
+				spec: physical.Spec{Init: 5 * time.Microsecond, Gate1: time.Microsecond, Readout: 10 * time.Microsecond}, hazards: c.hazards})
+			w.ends[0].bases, w.ends[1].bases = pauli, pauli
+			var open []link.RequestID
+			done, last := 0, w.loop.Now()
+			for w.loop.Now() < qnet.Time(15*time.Second) {
+				for len(open) < 60 {
+					n := 1 + w.rng.Uint64N(50)
+					open = append(open, w.ends[w.rng.IntN(2)].create(link.Request{Type: link.Measure, Pairs: n, Limit: n, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}))
+				}
+				w.run(5 * time.Millisecond)
+				left := open[:0]
+				for _, id := range open {
+					if w.ended(id) {
+						done, last = done+1, w.loop.Now()
+					} else {
+						left = append(left, id)
+					}
+				}
+				open = left
+				if idle := w.loop.Now().Sub(last); idle > time.Second {
+					t.Fatalf("%d lanes, %+v, seed %d: none of 60 requests has ended for %v, after %d", c.lanes, c.hazards, seed, idle, done)
+				}
+			}
+			t.Logf("%d lanes, seed %d: %d requests", c.lanes, seed, done)
+		}
+	}
+}
+
+// A request to keep that comes behind a large one to measure gets a lane and is
+// served; the other lanes go on as they are.
+func TestLanesAreNotTakenFromEachOther(t *testing.T) {
+	for _, lanes := range []int{2, 3, 4, 8} {
+		for _, length := range []float64{20, 20_000} {
+			w := newWorld(t, worldConfig{seed: 5, probability: 0.05, lanes: lanes, length: length, scheduler: func() link.Scheduler { return link.FCFS{} }})
+			w.ends[0].bases, w.ends[1].bases = pauli, pauli
+			big := w.ends[0].create(link.Request{Type: link.Measure, Pairs: 1 << 30, Limit: 1 << 30, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli})
+			w.run(20 * time.Millisecond)
+			gens := func() uint64 { return w.net.Datagrams((*link.Gen)(nil).Type()).Sent }
+			before := gens()
+			id := w.ends[0].keep(1)
+			w.runUntil(20*time.Millisecond, func() bool { return w.ended(id) })
+			w.run(10 * time.Millisecond)
+			if n := gens() - before; n > 40 {
+				t.Errorf("%d lanes, %g m: %d GENs to serve one request", lanes, length, n)
+			}
+			w.ends[0].layer.End(theLink, big, qnet.ErrCancelled)
+		}
+	}
+}
+
+// A request that is ended without a code is cancelled: the peer does not take that
+// for the word that all pairs are there.
+func TestEndWithoutACode(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 6, probability: 0.01, length: 1000})
+	id := w.ends[0].keep(0)
+	w.run(10 * time.Millisecond)
+	w.ends[0].layer.End(theLink, id, qnet.OK)
+	w.ends[0].requests[id].ended = true
+	w.run(time.Second)
+	if c := w.ends[1].requests[id]; !c.ended || qnet.CodeOf(c.err) != qnet.ErrCancelled {
+		t.Errorf("at the peer: %+v", c)
+	}
+	w.rest()
+}
+
+// What no frame can carry is refused to who asks for it.
+func TestFieldsOutOfRange(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 7, probability: 0.01, length: 1000})
+	for _, r := range []link.Request{{Pairs: wire.MaxUvarint + 1}, {Pairs: 1, Purpose: 1 << 63}, {Pairs: 1, Tag: wire.MaxUvarint + 1}} {
+		r.Deadline, r.Limit = qnet.Never, 1
+		if _, err := w.ends[0].layer.Create(theLink, r); qnet.CodeOf(err) != qnet.ErrInvalid {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	for _, period := range []float64{1, 1000} { // a deadline at the end of time
+		w := newWorld(t, worldConfig{seed: 7, probability: 0.5, length: 20, period: period})
+		for _, at := range []qnet.Time{5e18, qnet.Never - 1} {
+			id := w.ends[0].create(link.Request{Pairs: 1, Limit: 1, Deadline: at})
+			w.runUntil(time.Second, func() bool { return w.ended(id) })
+			if err := w.ends[0].requests[id].err; err != nil {
+				t.Errorf("deadline %v, period %g: %v", at, period, err)
+			}
+		}
+	}
+}
+
+// Numbers from the future are not taken, and counted.
+func TestNumbersFromTheFuture(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 8, probability: 0.01, length: 1000})
+	a := w.ends[0]
+	from := w.lie(bob)
+	unexpected := func() uint64 { return a.layer.Status()[0].Frames.Unexpected }
+	before := unexpected()
+	far := uint64(seqBase) + 1<<40
+	frames := []wire.Message{&link.LinkExpire{Link: theLink, First: far, End: far + 400}, &link.LinkExpire{Link: theLink, First: 0, End: 1},
+		&link.Memory{Link: theLink, Number: 1 << 60, Lanes: true}}
+	for _, m := range frames {
+		from.tell(t, alice, m)
+	}
+	w.run(time.Second)
+	if n := unexpected() - before; n != uint64(len(frames)) || a.layer.Status()[0].Expired != 0 {
+		t.Errorf("%d of %d frames are counted, %d pairs void", n, len(frames), a.layer.Status()[0].Expired)
+	}
+	station := w.lie(station)
+	malformed := a.layer.Status()[0].Frames.Malformed
+	station.tell(t, alice, &link.BulkReply{Link: theLink, Window: 1, Index: wire.MaxUvarint, Steps: []uint64{1}, Labels: []byte{0}})
+	w.run(time.Second)
+	if n := a.layer.Status()[0].Frames.Malformed - malformed; n != 1 {
+		t.Errorf("%d malformed frames, want 1", n)
+	}
+}
