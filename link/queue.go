@@ -436,7 +436,9 @@ func (e *end) activate(q *request) {
 func (e *end) review(q *request) {
 	switch wanted := q.wants() > 0; {
 	case wanted && q.in == nowhere:
-		e.sched.Resume(&q.Entry)
+		if q.got > 0 { // otherwise the turn that it was admitted with, the same at both ends
+			e.sched.Resume(&q.Entry)
+		}
 		e.ready.add(q)
 		e.version++
 	case !wanted && q.in != nowhere:

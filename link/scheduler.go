@@ -1,6 +1,9 @@
 package link
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Entry is what a scheduler knows of a request.
 type Entry struct {
@@ -93,10 +96,11 @@ func (f *Fair) Admit(e *Entry, _ uint64) { e.Turn = *f.clock(e) }
 func (f *Fair) Served(e *Entry, pairs uint64) {
 	now := f.clock(e)
 	*now = max(*now, e.Turn)
-	if e.owed += float64(pairs) * e.PairCycles; e.owed >= e.Quantum {
-		e.Turn += e.owed
-		e.owed = 0
+	turn := float64(pairs)*e.PairCycles + e.owed
+	if e.owed = 0; e.Quantum > 0 { // in whole ones, so that it does not matter in what parts pairs come
+		e.owed = math.Mod(turn, e.Quantum)
 	}
+	e.Turn += turn - e.owed
 }
 
 // Resume implements Scheduler: what was not wanted has no claim to what it did
