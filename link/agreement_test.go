@@ -378,7 +378,7 @@ func TestHostile(t *testing.T) {
 		}[rng.IntN(10)]
 		if g, ok := m.(*link.Gen); ok {
 			for i := range g.Candidates {
-				g.Candidates[i] = link.Candidate{ID: id(), Limit: near(3)}
+				g.Candidates[i] = link.Candidate{ID: id(), Limit: near(3), Had: rng.Uint64N(4)}
 			}
 		}
 		to := alice

@@ -126,15 +126,20 @@ func (e *end) onBulkReply(m *BulkReply) {
 	}
 }
 
-// lose voids announced pairs, from seq on, which this end does not have, but for
-// those that the peer has voided already.
+// lose voids announced pairs, from seq on, which this end does not have. Those that
+// the peer has voided already only count.
 func (l *lane) lose(seq uint64, n int) {
 	e, id := l.e, l.bulk.id
+	q := e.requests[id]
 	s := span{seq, seq}
 	for end := seq + uint64(n); seq < end; seq++ {
 		if !e.isVoid(seq) {
 			s.end = seq + 1
 			continue
+		}
+		if q != nil {
+			q.void++
+			e.version++
 		}
 		if s.first < s.end {
 			e.lose(id, s)
@@ -166,8 +171,9 @@ func (l *lane) abandon() {
 	l.close()
 }
 
-// join hands up the pairs of which both columns are there. It can not leave any
-// out that the other end has.
+// join hands up the pairs of which both columns are there, but no more than the
+// request asked for: those beyond are void, as all that is announced of a request
+// that is over. It can not leave any other out that the other end has.
 func (l *lane) join() {
 	e, b, q := l.e, &l.bulk, l.bulk.q
 	if !b.done && (b.heralds.len() == 0 || b.outcomes.len() == 0) {
@@ -175,7 +181,7 @@ func (l *lane) join() {
 	}
 	out := e.measured[:0]
 	items := e.outcomes.Items[:0]
-	for b.heralds.len() > 0 && b.outcomes.len() > 0 {
+	for b.heralds.len() > 0 && b.outcomes.len() > 0 && (q.Pairs == 0 || q.got+uint64(len(out)) < q.Pairs) {
 		h, o := b.heralds.front(), b.outcomes.front()
 		if o.cycle > h.cycle {
 			e.abort(q, qnet.Errorf(qnet.ErrInternal, "link %s: the device did not measure the pair of cycle %d", e.cfg.Name, h.cycle))

@@ -30,9 +30,9 @@ type end struct {
 	proposed  physical.BasisSource // by the latest ADD
 	ready     ready
 	listens   map[uint64]bool // purposes that the peer may ask for; nil: the handler decides
-	over      []ended         // requests of the peer
-	nOver     int
-	latest    RequestID // highest of those that were ever over
+	seen      identities      // requests of the peer
+	refused   []refused       // the latest of those
+	nRefused  int
 
 	lanes     []lane
 	services  []service  // scratch of serve
@@ -160,7 +160,7 @@ func (e *end) peerDown(error) {
 		}
 	}
 	if !peer {
-		e.over, e.nOver, e.latest = e.over[:0], 0, 0 // a peer that comes back may count anew
+		e.seen, e.refused, e.nRefused = identities{}, e.refused[:0], 0 // a peer that comes back may count anew
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided, e.voidedTo = nil, 0

@@ -158,7 +158,7 @@ func TestFloodOfGens(t *testing.T) {
 			g.Pattern, g.Dead = physical.Pattern{}, 0
 		}
 		for range rng.IntN(4) {
-			g.Candidates = append(g.Candidates, link.Candidate{ID: link.RequestID(pick()>>1 + rng.Uint64N(4)), Limit: pick()})
+			g.Candidates = append(g.Candidates, link.Candidate{ID: link.RequestID(pick()>>1 + rng.Uint64N(4)), Limit: pick(), Had: pick() & (1<<30 - 1)})
 			g.Others = append(g.Others, link.RequestID(rng.Uint64()>>2))
 		}
 		both[i%2].tell(t, station, g)

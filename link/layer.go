@@ -21,7 +21,7 @@ const (
 	maxTries    = 6    // sends of Add
 	// referenceTries is the same in the simulations of Dahlberg et al.
 	referenceTries = 3
-	maxOver        = 1024 // requests of the peer remembered when they are over
+	maxRefused     = 1024 // requests of the peer of which is remembered why they were refused
 	seqBase        = 1<<32 - 64
 )
 

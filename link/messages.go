@@ -167,11 +167,20 @@ func (m *EndAck) Fields(c *wire.Codec) {
 	idField(c, &m.ID)
 }
 
+// maxHad is the largest number of pairs had that a Gen tells, lest its candidates
+// fill more than a frame.
+const maxHad = 1<<30 - 1
+
 // Candidate is a request that an open lane may serve.
 type Candidate struct {
 	ID    RequestID
 	Limit uint64
+	Had   uint64
 }
+
+// same reports whether a candidate is offered as before. What was had since then is
+// told with the next Gen.
+func (c Candidate) same(o Candidate) bool { return c.ID == o.ID && c.Limit == o.Limit }
 
 // Gen opens, extends or closes a window of attempts of one lane.
 type Gen struct {
@@ -212,6 +221,7 @@ func (m *Gen) Fields(c *wire.Codec) {
 	wire.List(c, "candidates", &m.Candidates, maxCandidates, func(c *wire.Codec, e *Candidate) {
 		idField(c, &e.ID)
 		c.Uvarint("limit", &e.Limit, "pairs of the request that this end takes, counted from its start")
+		wire.Uint(c, "had", &e.Had, maxHad+1, "pairs of the request that this end has heard of, those that were void among them")
 	}, "requests that these attempts serve")
 	wire.List(c, "others", &m.Others, maxOthers, idField, "requests that other attempts could serve here")
 }

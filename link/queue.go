@@ -303,11 +303,15 @@ func (e *end) onAdd(m *Add) {
 		e.send(e.cfg.Peer, ack)
 		return
 	}
-	if i := e.past(m.ID); i >= 0 {
-		ack.Code, ack.Best = e.over[i].code, e.over[i].best
-		e.send(e.cfg.Peer, ack) // a late copy
+	if e.seen.has(uint64(m.ID >> 1)) { // a late copy
+		ack.Code = qnet.ErrCancelled
+		if i := slices.IndexFunc(e.refused, func(r refused) bool { return r.id == m.ID }); i >= 0 {
+			ack.Code, ack.Best = e.refused[i].code, e.refused[i].best
+		}
+		e.send(e.cfg.Peer, ack)
 		return
 	}
+	e.seen.add(uint64(m.ID >> 1))
 	q := e.request(request{
 		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic || m.Consecutive, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
 			Place: m.Place, Turn: m.Turn},
@@ -325,7 +329,7 @@ func (e *end) onAdd(m *Add) {
 			ack.Best = e.reach(q)
 		}
 		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
-		e.isOver(ended{id: m.ID, code: ack.Code, best: ack.Best})
+		e.refuse(refused{id: m.ID, code: ack.Code, best: ack.Best})
 		e.send(e.cfg.Peer, ack)
 		return
 	}
@@ -556,7 +560,9 @@ func (e *end) onEnd(m *End) {
 		return
 	}
 	if q == nil {
-		e.isOver(ended{id: m.ID}) // its ADD may be on the way
+		if int(m.ID&1) != e.cfg.Side {
+			e.seen.add(uint64(m.ID >> 1)) // its ADD may be on the way
+		}
 		return
 	}
 	ending := q.state == reqEnding
@@ -613,7 +619,6 @@ func (e *end) drop(q *request) {
 		if q.state == reqWaiting {
 			e.backlog = slices.DeleteFunc(e.backlog, func(o *request) bool { return o == q })
 		}
-		e.isOver(ended{id: q.ID})
 		e.trace("drop").Uint("request", uint64(q.ID)).Uint("got", q.got).End()
 	}
 	if q.state != reqEnding {
@@ -623,33 +628,19 @@ func (e *end) drop(q *request) {
 	e.serve()
 }
 
-// past returns where a request of the peer is among those that are over, -1 if it
-// is not.
-func (e *end) past(id RequestID) int {
-	if id > e.latest {
-		return -1
-	}
-	return slices.IndexFunc(e.over, func(o ended) bool { return o.id == id })
-}
-
-// ended is a request of the peer that is over, and how its ADD was answered.
-type ended struct {
+// refused is a request of the peer that this end refused, and how.
+type refused struct {
 	id   RequestID
 	code qnet.Code
 	best float64
 }
 
-// isOver remembers that a request of the peer is over, lest a late copy of its
-// ADD bring it back.
-func (e *end) isOver(o ended) {
-	if int(o.id&1) == e.cfg.Side {
-		return
-	}
-	e.latest = max(e.latest, o.id)
-	if len(e.over) < maxOver {
-		e.over = append(e.over, o)
+// refuse remembers the answer to an ADD, of which copies come if it is lost.
+func (e *end) refuse(r refused) {
+	if len(e.refused) < maxRefused {
+		e.refused = append(e.refused, r)
 	} else {
-		e.over[e.nOver%maxOver] = o
-		e.nOver++
+		e.refused[e.nRefused%maxRefused] = r
+		e.nRefused++
 	}
 }

@@ -100,7 +100,7 @@ func (e *end) assign() {
 	}
 	for i := range e.lanes {
 		if l := &e.lanes[i]; l.state == laneOpen && l.version != e.version {
-			if candidates, others := e.offer(l.group, l.width); slices.Equal(candidates, l.offered) {
+			if candidates, others := e.offer(l.group, l.width); slices.EqualFunc(candidates, l.offered, Candidate.same) {
 				l.version = e.version
 			} else {
 				l.announce(candidates, others)
@@ -297,7 +297,7 @@ func (e *end) beside(s *service, q *request, most int) {
 // candidate returns what the station is told of a request.
 func (q *request) candidate() Candidate {
 	limit := saturate(q.ceiling(), q.void)
-	return Candidate{ID: q.ID, Limit: min(limit, math.MaxInt64>>2)} // "no limit" does not fit a varint
+	return Candidate{ID: q.ID, Limit: min(limit, math.MaxInt64>>2), Had: min(q.got+q.void, maxHad)} // "no limit" does not fit a varint
 }
 
 // onMismatch follows the station's advice: the other end attempts for others than

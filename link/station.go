@@ -134,10 +134,10 @@ func (s *Station) Frames() Frames { return s.frames }
 func (s *Station) Attempts() uint64 { return s.tried }
 
 type stationSide struct {
-	lanes  []*window // by lane; nil where there was never a window
-	open   []*window // unmatched, oldest first
-	limits map[RequestID]uint64
-	most   int // limits to hold before those that matter no more are forgotten
+	lanes  []*window               // by lane; nil where there was never a window
+	open   []*window               // unmatched, oldest first
+	limits map[RequestID]Candidate // as told last
+	most   int                     // limits to hold before those that matter no more are forgotten
 	frames limiter
 }
 
@@ -151,7 +151,7 @@ func (sd *stationSide) prune() {
 			}
 		}
 	}
-	maps.DeleteFunc(sd.limits, func(id RequestID, _ uint64) bool { return !wanted[id] })
+	maps.DeleteFunc(sd.limits, func(id RequestID, _ Candidate) bool { return !wanted[id] })
 	sd.most = maxCounts + 2*len(sd.limits)
 }
 
@@ -206,7 +206,7 @@ func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event
 		unacked: maxUnacked + int(2*cfg.Delay/bulkInterval)}
 	for i := range s.sides {
 		n := her.Lanes(i)
-		s.sides[i] = stationSide{lanes: make([]*window, n), limits: make(map[RequestID]uint64), most: maxCounts, frames: newLimiter(n, cfg.Cycles.Period)}
+		s.sides[i] = stationSide{lanes: make([]*window, n), limits: make(map[RequestID]Candidate), most: maxCounts, frames: newLimiter(n, cfg.Cycles.Period)}
 	}
 	// A station that takes the place of another goes on where that can not have come:
 	// it had less than a pair for each cycle and lane.
@@ -366,7 +366,7 @@ func (s *Station) onGen(side int, m *Gen) {
 	sd := &s.sides[side]
 	for _, c := range m.Candidates {
 		w.ids = append(w.ids, c.ID)
-		sd.limits[c.ID] = c.Limit
+		sd.limits[c.ID] = c
 	}
 	if len(sd.limits) > sd.most {
 		sd.prune()
@@ -414,7 +414,7 @@ func (s *Station) choose(m *match) {
 
 // limit returns how many pairs both ends take of a request.
 func (s *Station) limit(id RequestID) uint64 {
-	return min(s.sides[0].limits[id], s.sides[1].limits[id])
+	return min(s.sides[0].limits[id].Limit, s.sides[1].limits[id].Limit)
 }
 
 func (s *Station) armed(side int, lane uint32) {
@@ -480,7 +480,7 @@ func (s *Station) advise(a, b *window) {
 // serve beside it has not told how many it takes, but some.
 func (s *Station) spent(id RequestID, w *window) bool {
 	c := s.counts[id]
-	return c != nil && slices.Contains(w.ids, id) && c.pairs+c.pending >= s.sides[w.side].limits[id]
+	return c != nil && slices.Contains(w.ids, id) && c.pairs+c.pending >= s.sides[w.side].limits[id].Limit
 }
 
 // wants returns the i-th request that the window's end could serve.
@@ -511,6 +511,8 @@ func (s *Station) common(a, b *window) (RequestID, *count) {
 	return 0, nil
 }
 
+// countOf returns the count of a request for which both ends attempt. One that was
+// forgotten goes on from what they have had.
 func (s *Station) countOf(id RequestID) *count {
 	s.stamp++
 	c := s.counts[id]
@@ -518,7 +520,7 @@ func (s *Station) countOf(id RequestID) *count {
 		if len(s.counts) >= maxCounts {
 			s.evictCounts()
 		}
-		c = new(count)
+		c = &count{pairs: max(s.sides[0].limits[id].Had, s.sides[1].limits[id].Had)}
 		s.counts[id] = c
 	}
 	c.used = s.stamp
