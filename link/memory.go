@@ -125,18 +125,3 @@ func (e *end) lacking(q *request) error {
 	}
 	return e.full()
 }
-
-// allow returns which requests may be served now for the memory of the peer, nil
-// for all, beside those that may for other reasons.
-func (m *memory) allow(may func(*Entry) bool, requests map[RequestID]*request) func(*Entry) bool {
-	switch {
-	case m.peer.lanes:
-		return nobody
-	case m.peer.storage:
-		return func(e *Entry) bool {
-			q := requests[e.ID]
-			return !q.store && (may == nil || may(e))
-		}
-	}
-	return may
-}

@@ -12,170 +12,172 @@ const (
 	nowhere inReady = iota
 	inHead
 	inRest
-	inBarred // it may not be served now
 )
 
-// ready holds the requests that want pairs: those that may be served now in the
-// order of a scheduler, and the others apart, so that they cost nothing. Of the
-// former the first are kept in order, since they are looked at all the time, and
-// those behind them as a heap.
+// ready holds the requests that want pairs, in the order of a scheduler, by class:
+// those of one class may all be served now, or none of them, so that a slot or a
+// shortage of the peer concerns a few classes, however many requests wait.
 type ready struct {
-	sched  Scheduler
-	may    func(*Entry) bool // be served now; nil: all may
-	head   []*request        // in order
-	rest   []*request        // a heap; none comes before one of head
-	barred []*request
+	sched   Scheduler
+	may     func(*Entry) bool // which the slot serves; nil: all
+	peer    shortage
+	classes []*class // by number; nil where no request came yet
+	serving []*class // those that have requests that may be served now
+	merged  []*request
+	count   int
 }
 
 // servable reports whether a request wants pairs and may be served now.
-func (r *request) servable() bool { return r.in == inHead || r.in == inRest }
-
-// maxHead is the number of requests that are kept in order unless more are asked
-// for: those that a Gen names, and some.
-const maxHead = maxCandidates + maxCandidates/2
+func (r *request) servable() bool { return r.in != nowhere && r.class.open }
 
 // any returns a request drawn at random of those that may be served now, nil if there
 // is none.
 func (h *ready) any(rng *rand.Rand) *request {
-	n := len(h.head) + len(h.rest)
+	n := 0
+	for _, c := range h.serving {
+		n += c.len()
+	}
 	if n == 0 {
 		return nil
 	}
-	if i := rng.IntN(n); i < len(h.head) {
-		return h.head[i]
-	} else {
-		return h.rest[i-len(h.head)]
+	i := rng.IntN(n)
+	for _, c := range h.serving {
+		for _, list := range [...][]*request{c.head, c.rest} {
+			if i < len(list) {
+				return list[i]
+			}
+			i -= len(list)
+		}
 	}
+	return nil
 }
 
-func (h *ready) len() int { return len(h.head) + len(h.rest) + len(h.barred) }
+func (h *ready) len() int { return h.count }
 
 // wanted returns how many pairs all requests want together.
 func (h *ready) wanted() (n uint64) {
-	for _, list := range [...][]*request{h.head, h.rest, h.barred} {
-		for _, q := range list {
-			n = saturate(n, q.wants())
+	for _, c := range h.classes {
+		if c == nil {
+			continue
+		}
+		for _, list := range [...][]*request{c.head, c.rest} {
+			for _, q := range list {
+				n = saturate(n, q.wants())
+			}
 		}
 	}
 	return n
 }
 
-// filter says which requests may be served from now on, nil for all.
-func (h *ready) filter(may func(*Entry) bool) {
-	if h.may == nil && may == nil {
-		return
-	}
-	all := slices.Concat(h.head, h.rest, h.barred)
-	clear(h.head)
-	clear(h.rest)
-	clear(h.barred)
-	h.may, h.head, h.rest, h.barred = may, h.head[:0], h.rest[:0], h.barred[:0]
-	for _, q := range all {
-		h.add(q)
+// filter says which requests may be served from now on: those that the slot serves,
+// nil for all, and for which the peer is not short of qubits.
+func (h *ready) filter(may func(*Entry) bool, peer shortage) {
+	h.may, h.peer = may, peer
+	h.changed()
+	clear(h.serving)
+	h.serving = h.serving[:0]
+	for _, c := range h.classes {
+		if c == nil {
+			continue
+		}
+		if c.open = h.allows(c); c.open && c.len() > 0 {
+			h.serving = append(h.serving, c)
+		}
 	}
 }
 
-func (h *ready) before(a, b *request) bool { return h.sched.Before(&a.Entry, &b.Entry) }
+// allows reports whether requests of a class may be served now.
+func (h *ready) allows(c *class) bool {
+	return !h.peer.lanes && !(h.peer.storage && c.store) && (h.may == nil || h.may(&c.like))
+}
+
+// changed forgets what was merged.
+func (h *ready) changed() {
+	if len(h.merged) > 0 {
+		clear(h.merged)
+		h.merged = h.merged[:0]
+	}
+}
+
+// classOf returns the class that a request belongs to.
+func (h *ready) classOf(q *request) *class {
+	n := 2 * h.sched.Class(&q.Entry)
+	if q.store {
+		n++
+	}
+	for n >= len(h.classes) {
+		h.classes = append(h.classes, nil)
+	}
+	if h.classes[n] == nil {
+		c := &class{sched: h.sched, like: q.Entry, store: q.store}
+		c.open = h.allows(c)
+		h.classes[n] = c
+	}
+	return h.classes[n]
+}
 
 // add takes up a request.
 func (h *ready) add(q *request) {
-	switch {
-	case h.may != nil && !h.may(&q.Entry):
-		q.in, q.index = inBarred, len(h.barred)
-		h.barred = append(h.barred, q)
-	case len(h.rest) > 0 && h.before(h.rest[0], q):
-		h.push(q)
-	default:
-		i, _ := slices.BinarySearchFunc(h.head, q, func(o, q *request) int {
-			if h.before(o, q) {
-				return -1
-			}
-			return 1
-		})
-		q.in = inHead
-		h.head = slices.Insert(h.head, i, q)
-		if last := len(h.head) - 1; last == maxHead {
-			h.push(h.head[last])
-			h.head[last] = nil
-			h.head = h.head[:last]
-		}
+	if q.class == nil {
+		q.class = h.classOf(q)
 	}
+	if q.class.open && q.class.len() == 0 {
+		h.serving = append(h.serving, q.class)
+	}
+	q.class.add(q)
+	h.count++
+	h.changed()
 }
 
 // remove leaves a request out that is there.
 func (h *ready) remove(q *request) {
-	switch q.in {
-	case inHead:
-		i := slices.Index(h.head, q)
-		h.head = slices.Delete(h.head, i, i+1)
-	case inRest:
-		i, last := q.index, len(h.rest)-1
-		h.swap(i, last)
-		h.rest[last] = nil
-		if h.rest = h.rest[:last]; i < last {
-			h.sink(i)
-		}
-	case inBarred:
-		last := len(h.barred) - 1
-		h.barred[q.index] = h.barred[last]
-		h.barred[q.index].index = q.index
-		h.barred[last] = nil
-		h.barred = h.barred[:last]
+	q.class.remove(q)
+	h.count--
+	h.changed()
+	if q.class.open && q.class.len() == 0 {
+		i := slices.Index(h.serving, q.class)
+		h.serving = slices.Delete(h.serving, i, i+1)
 	}
-	q.in = nowhere
 }
 
 // fix puts a request where it belongs, if it is there, after its place in the order
 // has changed.
 func (h *ready) fix(q *request) {
-	if q.servable() {
-		h.remove(q)
-		h.add(q)
+	if q.in != nowhere {
+		q.class.remove(q)
+		q.class.add(q)
+		h.changed()
 	}
 }
 
 // first returns up to n requests that may be served, in the order of service. The
 // slice is valid until the next change, and not to be changed.
 func (h *ready) first(n int) []*request {
-	for len(h.head) < n && len(h.rest) > 0 {
-		q := h.rest[0]
-		h.remove(q)
-		q.in = inHead
-		h.head = append(h.head, q)
+	switch len(h.serving) {
+	case 0:
+		return nil
+	case 1:
+		return h.serving[0].first(n)
 	}
-	return h.head[:min(n, len(h.head))]
-}
-
-// push adds a request to the heap.
-func (h *ready) push(q *request) {
-	q.in, q.index = inRest, len(h.rest)
-	h.rest = append(h.rest, q)
-	h.up(q.index)
-}
-
-func (h *ready) less(i, j int) bool { return h.before(h.rest[i], h.rest[j]) }
-
-func (h *ready) swap(i, j int) {
-	h.rest[i], h.rest[j] = h.rest[j], h.rest[i]
-	h.rest[i].index, h.rest[j].index = i, j
-}
-
-func (h *ready) up(i int) {
-	for i > 0 && h.less(i, (i-1)/2) {
-		h.swap(i, (i-1)/2)
-		i = (i - 1) / 2
-	}
-}
-
-// sink puts the request at i, which was the last of the heap, where it belongs:
-// at the bottom, most likely, so that it is compared on the way up alone.
-func (h *ready) sink(i int) {
-	for c := 2*i + 1; c < len(h.rest); c = 2*i + 1 {
-		if c+1 < len(h.rest) && h.less(c+1, c) {
-			c++
+	if len(h.merged) == 0 {
+		for _, c := range h.serving {
+			c.merged = 0
 		}
-		h.swap(i, c)
-		i = c
 	}
-	h.up(i)
+	for len(h.merged) < n {
+		var from *class
+		var q *request
+		for _, c := range h.serving {
+			list := c.first(c.merged + 1)
+			if len(list) > c.merged && (from == nil || c.before(list[c.merged], q)) {
+				from, q = c, list[c.merged]
+			}
+		}
+		if from == nil {
+			break
+		}
+		from.merged++
+		h.merged = append(h.merged, q)
+	}
+	return h.merged[:min(n, len(h.merged))]
 }

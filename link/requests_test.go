@@ -195,21 +195,35 @@ func TestQueueLengthCostsNothing(t *testing.T) {
 	}
 }
 
-// Requests that may not be served now do not slow down the others, nor the ends:
-// 10,000 wait for their slot, or for a storage qubit of the peer.
+// Requests that may not be served now do not slow down the others, nor the ends,
+// also when they may again, and again not: a pair is as many comparisons with 10,000
+// that wait for their slot as with 100, but for the depth of a heap, while slots of
+// some pairs alternate.
 func TestQueuedForAnotherSlot(t *testing.T) {
-	sched, list := spies(func() link.Scheduler {
-		return &link.Slots{Scheduler: link.FCFS{}, Period: 1 << 40, Table: []link.Slot{{Begin: 0, End: 1 << 40, Purposes: []uint64{2}}}}
-	})
-	const n = 10_000
-	s := queued(t, n, sched)
-	id := s.users[0].create(link.Request{Pairs: 50, Purpose: 2, Deadline: qnet.Never, Limit: 50})
-	before := (*list)[0].compared
-	s.done(time.Second, id)
-	if c := float64((*list)[0].compared-before) / 50; c > 50*n {
-		t.Errorf("%.0f comparisons a pair with %d requests that wait for another slot", c, n)
-	} else {
-		t.Logf("%.0f comparisons a pair", c)
+	const length, pairs = 500, 1000 // of a slot in cycles of 1 µs; of the request
+	cost := func(n int) float64 {
+		sched, list := spies(func() link.Scheduler {
+			return &link.Slots{Scheduler: new(link.Fair), Period: 2 * length, Table: []link.Slot{
+				{Begin: 0, End: length, Purposes: []uint64{1}}, {Begin: length, End: 2 * length, Purposes: []uint64{2}}}}
+		})
+		s := queued(t, n, sched)
+		e := s.users[0]
+		id := e.create(link.Request{Pairs: pairs, Purpose: 2, Deadline: qnet.Never, Limit: pairs})
+		status := func() (pairs uint64) { return e.layer.Status()[0].Pairs }
+		before, had, from := (*list)[0].compared, status(), s.loop.Now()
+		s.done(time.Minute, id)
+		all := float64(status() - had)
+		changes := float64(s.loop.Now().Sub(from)) / float64(length*time.Microsecond)
+		c := float64((*list)[0].compared-before) / all
+		t.Logf("%d queued: %.0f pairs, of which %d in the other slot, %.0f changes of the slot, %.1f comparisons a pair", n, all, pairs, changes, c)
+		if changes < 40 || all < 1.5*pairs {
+			t.Errorf("%.0f pairs and %.0f changes of the slot with %d queued", all, changes, n)
+		}
+		return c
+	}
+	few, many := cost(100), cost(10_000)
+	if many > few+math.Log2(10_000/100) {
+		t.Errorf("%.1f comparisons a pair with 10,000 that wait for another slot, %.1f with 100", many, few)
 	}
 }
 

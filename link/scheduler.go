@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -40,8 +41,13 @@ type Scheduler interface {
 	Left(e *Entry, pairs uint64)
 	// Before reports whether a is served before b. It is a strict order.
 	Before(a, b *Entry) bool
+	// Class returns the number, from 0 on, of the class of a request: those of one
+	// class may be served in the same cycles. The number does not change while the
+	// request is there, and there are few.
+	Class(e *Entry) int
 	// Slot returns which requests may be served in a cycle, nil for all, and the
-	// first cycle after it in which that changes, 0 for never.
+	// first cycle after it in which that changes, 0 for never. What may tells of a
+	// request holds for all of its class.
 	Slot(cycle uint64) (may func(*Entry) bool, next uint64)
 }
 
@@ -62,6 +68,9 @@ func (FCFS) Left(*Entry, uint64) {}
 
 // Before implements Scheduler.
 func (FCFS) Before(a, b *Entry) bool { return a.Place < b.Place }
+
+// Class implements Scheduler.
+func (FCFS) Class(*Entry) int { return 0 }
 
 // Slot implements Scheduler.
 func (FCFS) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
@@ -120,6 +129,9 @@ func (f *Fair) Before(a, b *Entry) bool {
 	}
 	return a.Place < b.Place
 }
+
+// Class implements Scheduler.
+func (f *Fair) Class(*Entry) int { return 0 }
 
 // Slot implements Scheduler.
 func (f *Fair) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
@@ -229,16 +241,23 @@ func (w *Weighted) Before(a, b *Entry) bool {
 	return a.Place < b.Place
 }
 
+// Class implements Scheduler.
+func (*Weighted) Class(*Entry) int { return 0 }
+
 // Slot implements Scheduler.
 func (*Weighted) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
 
 // Slots serves requests in time slots that the network has agreed on, as a
 // controller of the network would hand out: a table that repeats for ever.
-// Within a slot the order is that of Base.
+// Within a slot the order is that of Scheduler. A Slots belongs to one end of one
+// link.
 type Slots struct {
 	Scheduler        // of the requests of a slot
 	Period    uint64 // cycles after which the table repeats, above 0
-	Table     []Slot // in order of Begin
+	Table     []Slot // in order of Begin; not to be changed
+
+	classes map[string]int // by the slots of the table that serve them
+	slots   []byte         // scratch of Class
 }
 
 // Slot is a part of the table of Slots.
@@ -248,6 +267,25 @@ type Slot struct {
 	// all.
 	Purposes   []uint64
 	Priorities []uint8
+}
+
+// Class implements Scheduler: of one class is what the same slots of the table serve.
+func (s *Slots) Class(e *Entry) int {
+	s.slots = s.slots[:0]
+	for i := range s.Table {
+		if s.Table[i].may(e) {
+			s.slots = binary.AppendUvarint(s.slots, uint64(i))
+		}
+	}
+	n, ok := s.classes[string(s.slots)]
+	if !ok {
+		if s.classes == nil {
+			s.classes = make(map[string]int)
+		}
+		n = len(s.classes)
+		s.classes[string(s.slots)] = n
+	}
+	return n
 }
 
 // Slot implements Scheduler.

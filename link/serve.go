@@ -135,7 +135,7 @@ func (e *end) slot() {
 	}
 	if b != e.barring {
 		e.barring = b
-		e.ready.filter(e.memory.allow(e.inSlot, e.requests))
+		e.ready.filter(e.inSlot, b.peer)
 	}
 }
 
