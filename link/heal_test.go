@@ -132,3 +132,25 @@ func TestNumbersFromTheFuture(t *testing.T) {
 		t.Errorf("%d malformed frames, want 1", n)
 	}
 }
+
+// A request whose pairs are to be alive together is ended from within the first of
+// them: no other is handed up, and nothing is left of those.
+func TestEndFromWithinAPair(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 9, probability: 0.05, length: 1000, lanes: 3})
+	n := 0
+	w.ends[0].onPair = func(e *end, p link.Pair) {
+		n++
+		e.layer.End(theLink, p.Request, qnet.ErrCancelled)
+		e.requests[p.Request].ended = true
+		e.free(p.Seq)
+	}
+	id := w.ends[0].create(link.Request{Pairs: 3, Limit: 3, Deadline: qnet.Never, Consecutive: true})
+	w.run(time.Second)
+	if n != 1 {
+		t.Errorf("%d pairs were handed up, want the one from which the request was ended", n)
+	}
+	if c := w.ends[1].requests[id]; !c.ended || qnet.CodeOf(c.err) != qnet.ErrCancelled {
+		t.Errorf("at the peer: %+v", c)
+	}
+	w.rest()
+}

@@ -160,7 +160,8 @@ func (l *lane) measure(q *request, p Pair) {
 }
 
 // handUp hands a pair to the layer above, or keeps it until all are there that
-// are to be alive together.
+// are to be alive together. If they have come together too late all are void, and the
+// request gets a set anew.
 func (e *end) handUp(q *request, p Pair) {
 	if !q.consecutive {
 		e.give(q, p)
@@ -171,9 +172,19 @@ func (e *end) handUp(q *request, p Pair) {
 	if uint64(len(q.together)) < q.Pairs {
 		return
 	}
-	list := q.together
-	q.together = nil
-	for _, p := range list {
+	if e.late(q, q.together) {
+		id, list := q.ID, q.together
+		q.together = nil
+		for _, p := range list {
+			e.free(p.Qubit)
+			e.giveBack(p.Seq)
+			e.expire(p.Seq, id, false)
+		}
+		return
+	}
+	for len(q.together) > 0 { // unless the layer above ends the request meanwhile
+		p := q.together[0]
+		q.together = q.together[1:]
 		e.give(q, p)
 	}
 	e.complete(q)

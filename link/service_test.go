@@ -86,12 +86,16 @@ func newService(t *testing.T, cfg serviceConfig) *service {
 	}
 	w.station = link.NewStation(link.StationConfig{Link: theLink, Name: "alice-bob", Seed: cfg.seed, Ends: [2]qnet.NodeID{alice, bob}, Cycles: w.cycles, Delay: w.half},
 		w.fabric.Link(theLink), endpoint(station), loop, nil)
+	point := link.Point{Probability: cfg.probability, Fidelity: cfg.fidelity}
+	if f := cfg.told; f != 0 {
+		point.Heralds = herald.Ideal{Probability: 1, Fidelity: f, PeriodNS: 1}.Heralds()
+	}
 	for side := range w.ends {
 		id := alice + qnet.NodeID(side)
 		e := &end{w: w, side: side, dev: w.fabric.Device(id), requests: make(map[link.RequestID]*client), held: make(map[uint64]link.Pair)}
 		e.layer = link.New(link.Config{Name: names[id], Seed: cfg.seed, Ends: []link.EndConfig{{
 			ID: theLink, Name: "alice-bob", Side: side, Peer: bob - qnet.NodeID(side), PeerName: names[bob-qnet.NodeID(side)], Station: station,
-			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: []link.Point{{Probability: cfg.probability, Fidelity: cfg.fidelity}},
+			Lanes: cfg.lanes, Cycles: w.cycles, Delay: w.half, Points: []link.Point{point}, TestRounds: cfg.testing,
 			Stride: cfg.stride[side], PeerSpec: w.fabric.Device(bob - qnet.NodeID(side)).Spec(), Queue: cfg.queue, Scheduler: cfg.scheduler}}},
 			e.dev, endpoint(id), loop, nil)
 		u := &user{end: e, offers: make(map[link.RequestID]link.Offer), endedAt: make(map[link.RequestID]qnet.Time)}
@@ -478,6 +482,67 @@ func TestConsecutive(t *testing.T) {
 			}
 			s.run(time.Second)
 			s.rest()
+		})
+	}
+}
+
+// The pairs of a consecutive request have the minimum fidelity in the mean when the
+// second end has them all, also if frames are lost and test rounds are made. Five
+// standard errors: a false alarm has a probability below 1e-6.
+func TestConsecutiveFidelity(t *testing.T) {
+	for _, c := range []struct {
+		store         bool
+		lanes, pairs  int
+		testing, loss float64
+	}{
+		{false, 2, 2, 0, 0.05}, {false, 3, 2, 0.3, 0}, {true, 1, 3, 0.1, 0.02}, {true, 3, 3, 0, 0},
+	} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			t.Parallel()
+			decay := state.Decay{T1: 0.2, T2: 0.05}
+			s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 61, probability: 0.05, fidelity: 0.93, period: 50_000, length: 5000, lanes: c.lanes,
+				testing: c.testing, told: 0.93, hazards: control.LinkConfig{Loss: c.loss},
+				spec: physical.Spec{Storage: 3, T1: decay.T1, T2: decay.T2, Init: 5 * time.Microsecond, Gate1: time.Microsecond, Gate2: 20 * time.Microsecond, Readout: 10 * time.Microsecond}},
+				communication: decay, storage: decay})
+			r := link.Request{Pairs: uint64(c.pairs), Store: c.store, Consecutive: true, Deadline: qnet.Never, Limit: uint64(c.pairs)}
+			best, err := s.users[0].layer.Best(theLink, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.MinFidelity = best.Granted
+			fidelity := map[uint64]float64{} // of pairs when the second end had them
+			for side, u := range s.users {
+				u.onPair = func(_ *end, p link.Pair) {
+					q, ok := s.users[1-side].held[p.Seq]
+					if !ok {
+						return
+					}
+					f, err := s.fabric.Oracle().BellFidelity(s.loop.Now(), p.Qubit, q.Qubit, p.Label)
+					if err != nil {
+						t.Error(err)
+					}
+					fidelity[p.Seq] = f
+				}
+			}
+			const n = 2500
+			var sum, squares float64
+			for range n {
+				id := s.users[0].create(r)
+				s.done(time.Minute, id)
+				mean := 0.0
+				for _, p := range s.users[0].requests[id].pairs {
+					mean += fidelity[p.Seq] / float64(c.pairs)
+					s.users[0].free(p.Seq)
+					s.users[1].free(p.Seq)
+				}
+				sum += mean
+				squares += mean * mean
+			}
+			mean := sum / n
+			if se := math.Sqrt((squares/n - mean*mean) / n); mean < best.Granted-5*se {
+				t.Errorf("mean fidelity is %.5f with a standard error of %.5f, want %.5f", mean, se, best.Granted)
+			}
+			t.Logf("mean fidelity %.5f, granted %.5f", mean, best.Granted)
 		})
 	}
 }

@@ -406,6 +406,8 @@ func TestRefusals(t *testing.T) {
 		{estimate.Usage{Store: true}, qnet.ErrUnsupported, "end A has no storage"},
 		{estimate.Usage{Type: estimate.Prepare, Creator: 1, Store: true}, qnet.ErrUnsupported, "end A has no storage"},
 		{estimate.Usage{Consecutive: true, Pairs: 3, Lanes: 2}, qnet.ErrUnsupported, "2 lanes"},
+		{estimate.Usage{Testing: 1}, qnet.ErrInvalid, "test rounds is 1"},
+		{estimate.Usage{Testing: math.NaN()}, qnet.ErrInvalid, "test rounds is NaN"},
 	} {
 		_, err := e.Estimate(0, c.u)
 		qnettest.WantErr(t, err, c.code, "alice-bob", c.says)

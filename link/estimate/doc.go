@@ -29,7 +29,9 @@
 //
 // What is stored meanwhile is dephased by attempts at their mean rate: a part of an
 // attempt counts as such a part, and pauses between blocks are spread over the
-// attempts. Pairs that wait in storage for others are taken to wait for lanes that
-// start together after each pair, which is longer than they do where there are
-// several. All else is exact.
+// attempts. Pairs that wait for others are taken to wait for lanes that start together
+// after each pair in storage, or test round, as many as pairs are missing: where there
+// are several that is longer than they do. Lanes that layers above hold, what time
+// slots and other requests take, and frames that are lost, are not counted: they make the
+// wait longer. All else is exact.
 package estimate

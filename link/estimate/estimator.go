@@ -63,6 +63,10 @@ type Estimate struct {
 	// Age is the time from the emission of a pair to the instant that Fidelity holds
 	// for; of Measure requests, to the end of the slowest measurement.
 	Age time.Duration
+	// Wait is the mean time for which the first pair of a Consecutive request waits for
+	// the last, by which the instant that Fidelity holds for is later, and Spread its
+	// standard deviation.
+	Wait, Spread time.Duration
 }
 
 // Config says what an estimator knows of a link.
@@ -193,6 +197,7 @@ func New(cfg Config) (*Estimator, error) {
 type response struct {
 	correlators, slope [3]float64
 	plan               plan
+	wait, spread       time.Duration // of the first pair for the last
 }
 
 // measured returns the response of Measure requests.
@@ -252,8 +257,8 @@ func (e *Estimator) kept(kinds []kind, probability float64, u *Usage) (r respons
 	for b := range 3 {
 		r.slope[b] = r.plan.halves[0][b+1][b+1] * r.plan.halves[1][b+1][b+1]
 	}
-	w := waits{pairs: u.pairs(), lanes: uint64(u.lanes()), stored: u.Store,
-		probability: probability, attempt: r.plan.attempt, dead: float64(r.plan.dead)}
+	w := e.waits(u, &r.plan, probability)
+	r.wait, r.spread = w.first()
 	a, b := r.plan.kinds[0], r.plan.kinds[1]
 	var keep float64
 	if u.Store {
@@ -339,7 +344,7 @@ func (e *Estimator) Estimate(point int, u Usage) (Estimate, error) {
 func (e *Estimator) estimate(point int, u *Usage) Estimate {
 	p := &e.points[point]
 	r := e.response(p.kinds, p.Probability, u)
-	est := Estimate{Model: fidelity(r.correlators), Age: r.plan.ready, Rate: r.plan.rate(u, p.Probability)}
+	est := Estimate{Model: fidelity(r.correlators), Age: r.plan.ready, Wait: r.wait, Spread: r.spread, Rate: r.plan.rate(u, p.Probability)}
 	if u.Type == Measure {
 		for b, c := range r.correlators {
 			est.Errors[b] = (1 - c) / 2

@@ -31,7 +31,11 @@ type Usage struct {
 	// request is Consecutive.
 	Pairs       uint64
 	Consecutive bool
-	// Lanes attempt at the same time for the request; 0 stands for 1.
+	// Testing is the share of the successes, from 0 to below 1, that are test rounds,
+	// which the pairs of a Consecutive request wait for.
+	Testing float64
+	// Lanes attempt at the same time; 0 stands for 1. For a Consecutive request there
+	// are never more of them than pairs are missing.
 	Lanes int
 	// Pattern says in which cycles a lane attempts; First is of no account. A storage
 	// qubit is initialised at the begin of every block of attempts; if there are no
@@ -89,6 +93,9 @@ func block(p physical.Pattern) (cycles, attempts float64) {
 func (e *Estimator) validate(u *Usage) error {
 	if u.Type > Prepare || u.Creator < 0 || u.Creator > 1 {
 		return qnet.Errorf(qnet.ErrInvalid, "link %s: there are no requests of type %d for side %d", e.cfg.Name, u.Type, u.Creator)
+	}
+	if !(u.Testing >= 0 && u.Testing < 1) {
+		return qnet.Errorf(qnet.ErrInvalid, "link %s: share of test rounds is %g, want from 0 to below 1", e.cfg.Name, u.Testing)
 	}
 	if u.Type != Measure && e.cfg.Immediate {
 		return qnet.Errorf(qnet.ErrUnsupported, "link %s: light is measured as it arrives, so there is no pair to keep: ask for pairs to be measured", e.cfg.Name)
@@ -241,45 +248,89 @@ func (e *Estimator) aged(rate float64, u *Usage, p float64) float64 {
 // waits is how long the pairs of a request wait for the last.
 type waits struct {
 	pairs, lanes uint64
-	stored       bool
 	probability  float64
 	attempt      float64 // ns
 	dead         float64 // ns
+	testing      float64 // share of the successes that are test rounds
+	tested       float64 // ns, after a test round in place of dead
+}
+
+// waits returns how long pairs of a usage wait, by its plan.
+func (e *Estimator) waits(u *Usage, p *plan, probability float64) waits {
+	return waits{pairs: u.pairs(), lanes: uint64(u.lanes()), probability: min(probability, 1),
+		attempt: p.attempt, dead: float64(p.dead), testing: u.Testing, tested: float64(e.tested(u))}
+}
+
+// retry is after how long an end that found no storage qubit free asks for one
+// again; it doubles that time each time.
+const retry = time.Millisecond
+
+// tested returns for how long a lane makes no attempts after a test round: until the
+// half has been measured, and all is initialised again.
+func (e *Estimator) tested(u *Usage) (dead time.Duration) {
+	for side := range e.ends {
+		d, s := &e.ends[side], e.cfg.Specs[side]
+		t, q := 2*e.cfg.Half+s.Init, &d.communication
+		if u.stores(side) {
+			t += 2*s.Gate2 + d.storage.init
+			if d.indirect {
+				t += s.Init + 2*s.Gate2
+			} else {
+				q = &d.storage
+			}
+		}
+		last := max(q.measure(0), q.measure(2))
+		t += last
+		if u.stores(side) && u.pairs() >= uint64(s.Storage) {
+			t += retry + last // the last qubit is the one that is measured
+		}
+		dead = max(dead, t)
+	}
+	return dead
 }
 
 // mean returns the mean over the pairs of a request, and over chance, of
 // exp(−rate·t+keep·n), where t is the time in ns and n the number of attempts for
 // which a pair waits for the last.
 //
-// From one pair to the next all lanes that have no pair attempt, each success
-// takes a whole number of attempts, at least one, and if pairs are stored those of
-// all lanes begin when the last pair is in storage: what some lanes may gain by not
-// waiting is left out, so that the wait is not underrated.
+// From one pair to the next as many lanes attempt as pairs are missing, if there are
+// so many. Each success takes a whole number of attempts, at least one, and those of
+// all lanes begin when the pair before is in its place, or the test round before is
+// over: what some lanes may gain by not waiting is left out, so that the wait is not
+// underrated.
 func (w *waits) mean(rate, keep float64) float64 {
-	if w.pairs == 1 {
-		return 1
-	}
-	// factor returns the mean for one step, with so many lanes.
-	factor := func(lanes float64) float64 {
-		fails := math.Exp(lanes * math.Log1p(-min(w.probability, 1)))
-		x := math.Exp(-rate*w.attempt + keep*lanes)
-		g := math.Exp(-rate*w.dead + keep*(lanes-1)*w.dead/w.attempt)
-		return g * (1 - fails) * x / (1 - fails*x)
-	}
 	sum, left := 1.0, 1.0 // the last pair does not wait
-	if w.stored {
-		g := factor(float64(w.lanes))
-		for i := uint64(1); i < w.pairs && left > 1e-18; i++ {
-			left *= g
-			sum += left
+	for missing := uint64(1); missing < w.pairs && left > 1e-18; missing++ {
+		x := math.Exp(-rate*w.attempt + keep*float64(min(w.lanes, missing)))
+		success := w.success(missing)
+		attempts := success * x / (1 - (1-success)*x)
+		idle := func(t float64) float64 {
+			return math.Exp(-rate*t + keep*float64(min(w.lanes-1, missing))*t/w.attempt)
 		}
-		return sum / float64(w.pairs)
-	}
-	for i := w.pairs - 1; i > 0 && left > 1e-18; i-- { // i pairs are there
-		left *= factor(float64(w.lanes - i))
+		// Any number of test rounds, and then a pair.
+		left *= idle(w.dead) * attempts * (1 - w.testing) / (1 - w.testing*attempts*idle(w.tested))
 		sum += left
 	}
 	return sum / float64(w.pairs)
+}
+
+// success returns the probability that an attempt of all lanes that work for so many
+// missing pairs brings one.
+func (w *waits) success(missing uint64) float64 {
+	return -math.Expm1(float64(min(w.lanes, missing)) * math.Log1p(-w.probability))
+}
+
+// first returns for how long the first pair waits: mean and standard deviation.
+func (w *waits) first() (mean, deviation time.Duration) {
+	var sum, variance float64
+	again := w.testing / (1 - w.testing) // test rounds for each pair, in the mean
+	for missing := uint64(1); missing < w.pairs; missing++ {
+		p := w.success(missing)
+		m, v := w.attempt/p, w.attempt*w.attempt*(1-p)/(p*p)
+		sum += w.dead + m + again*(w.tested+m)
+		variance += v + again*v + again*(1+again)*(w.tested+m)*(w.tested+m)
+	}
+	return time.Duration(min(sum, 1e18)), time.Duration(min(math.Sqrt(variance), 1e18))
 }
 
 // rate returns the pairs per second of all lanes together.

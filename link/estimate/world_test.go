@@ -1,9 +1,12 @@
 package estimate_test
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"math/cmplx"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -388,59 +391,134 @@ func TestStoredBesideAttempts(t *testing.T) {
 	}
 }
 
-// Pairs that wait in storage for others while one or two lanes attempt: the sum over all
-// waiting times, up to a probability of 1e-13.
+// wait is for how long a pair waits for the last of its request, and how many
+// attempts are made meanwhile.
+type wait struct {
+	time.Duration
+	attempts int
+}
+
+// waiting is what the waits of a request's pairs follow from.
+type waiting struct {
+	p, testing   float64
+	pairs, lanes int
+	period       time.Duration
+	dead, tested time.Duration // after a pair, and a test round, in which nothing is gained
+}
+
+// waits returns the probabilities of all waits but those below 1e-13: summed over the
+// pairs of a request, of which one follows the other.
+func (x *waiting) waits() map[wait]float64 {
+	const least = 1e-13
+	sum, left := map[wait]float64{{}: 1}, map[wait]float64{{}: 1}
+	for missing := 1; missing < x.pairs; missing++ {
+		lanes := min(x.lanes, missing)
+		others := min(x.lanes-1, missing) // attempt while one makes ready
+		idle := func(w wait, t time.Duration) wait { return wait{w.Duration + t, w.attempts + others*int(t/x.period)} }
+		// The time from one pair to the next, by the number of test rounds between.
+		step := map[wait]float64{}
+		begin := map[wait]float64{idle(wait{}, x.dead): 1}
+		for len(begin) > 0 {
+			again := map[wait]float64{}
+			for w, p := range begin {
+				for p > least {
+					w.Duration += x.period
+					w.attempts += lanes
+					fail := math.Pow(1-x.p, float64(lanes))
+					step[w] += p * (1 - fail) * (1 - x.testing)
+					if q := p * (1 - fail) * x.testing; q > least {
+						again[idle(w, x.tested)] += q
+					}
+					p *= fail
+				}
+			}
+			begin = again
+		}
+		next := map[wait]float64{}
+		for a, p := range left {
+			for b, q := range step {
+				if p*q > least {
+					next[wait{a.Duration + b.Duration, a.attempts + b.attempts}] += p * q
+				}
+			}
+		}
+		for w, p := range next {
+			sum[w] += p
+		}
+		left = next
+	}
+	return sum
+}
+
+// Pairs that wait in storage for others while one to three lanes attempt, and test
+// rounds are made: the sum over all waiting times.
 func TestConsecutiveStoredAgainstWorld(t *testing.T) {
-	for i := range 30 {
+	for i := range 40 {
 		rng := qnet.NewRand(uint64(i), "consecutive")
 		h := randomHardware(rng)
 		h.heralds = h.heralds[:1]
-		h.heralds[0].P, h.p = 1, 0.3+0.6*rng.Float64()
+		h.heralds[0].P, h.p = 1, 0.5+0.4*rng.Float64()
+		pairs := 2 + rng.IntN(2)
+		if h.lanes = 1 + rng.IntN(3); h.lanes > 1 {
+			h.length = 0 // pauses are to be whole numbers of attempts
+		}
 		for side := range h.specs {
 			h.specs[side].Storage = 3
-			h.specs[side].AttemptDephasing = map[physical.LinkID]float64{link: some(rng, 0.05)}
+			if h.lanes > 1 {
+				h.specs[side].Storage = 4
+			}
+			h.specs[side].AttemptDephasing = map[physical.LinkID]float64{link: some(rng, 0.005)}
 			if m := h.specs[side].Memory; m != nil {
-				m.T1, m.T2 = 10*m.T1, 10*m.T2
+				m.T1, m.T2, m.Depolarise = 0, 10*m.T2, 0
+				m.Indirect = rng.IntN(2) == 0
 			} else { // how old a storage qubit was when it was moved into makes no difference
 				h.specs[side].T1, h.specs[side].Depolarise = 0, 0
 			}
 		}
-		for side := range h.specs {
-			if m := h.specs[side].Memory; m != nil {
-				m.T1, m.Depolarise = 0, 0
-			}
-		}
-		pairs := uint64(2 + rng.IntN(2))
-		if h.lanes = 1 + rng.IntN(2); h.lanes == 2 {
-			h.length = 0 // pauses are to be whole numbers of attempts
-		}
-		u := estimate.Usage{Store: true, Consecutive: true, Pairs: pairs, Lanes: h.lanes}
+		x := waiting{p: h.p, testing: some(rng, 0.2), pairs: pairs, lanes: h.lanes, period: time.Duration(h.period)}
+		u := estimate.Usage{Store: true, Consecutive: true, Pairs: uint64(pairs), Lanes: h.lanes, Testing: x.testing}
 		half := h.world(t, always{h.heralds[0], h.period}, 1).Link(link).HalfDelay()
 		est, err := h.estimator(t, half).Estimate(0, u)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var dead time.Duration
 		for side := range h.specs {
 			s := &h.specs[side]
-			init := s.Init
-			if s.Memory != nil {
-				init = s.Memory.Init
+			init, readout := s.Init, s.Gate1+s.Readout
+			indirect := time.Duration(0)
+			if m := s.Memory; m != nil {
+				if init = m.Init; m.Indirect {
+					indirect = s.Init + 2*s.Gate2
+				} else {
+					readout = m.Gate1 + m.Readout
+				}
 			}
-			dead = max(dead, 2*half+2*s.Gate2+s.Init+init)
+			dead := 2*half + 2*s.Gate2 + s.Init + init
+			x.dead = max(x.dead, dead)
+			if dead += indirect + readout; pairs == s.Storage {
+				dead += readout + time.Millisecond // until a storage qubit is asked for again
+			}
+			x.tested = max(x.tested, dead)
+		}
+		for side := range h.specs {
+			if m := h.specs[side].Memory; m != nil {
+				m.Indirect = false // which matters for test rounds only
+			}
 		}
 		// waited returns the fidelity of a pair that has waited for some time, with so
 		// many attempts of its lane meanwhile: when they were made makes no difference.
-		// A second lane attempts all the time.
+		// The other lanes attempt all the time.
 		waited := func(wait time.Duration, attempts uint64) float64 {
 			w := h.world(t, always{h.heralds[0], h.period}, 1)
-			if h.lanes == 2 {
+			for lane := uint32(1); int(lane) < h.lanes; lane++ {
 				for _, node := range nodes {
-					w.start(node, physical.Op{Kind: physical.OpArm, Link: link, Lane: 1})
+					w.start(node, physical.Op{Kind: physical.OpArm, Link: link, Lane: lane})
 				}
-				w.until(qnet.Time(time.Millisecond))
-				k := w.Link(link)
-				k.Begin([2]uint32{1, 1}, 0, physical.Pattern{}, k.CycleAt(w.loop.Now()), 1<<62)
+			}
+			w.until(qnet.Time(time.Millisecond))
+			k := w.Link(link)
+			for lane := uint32(1); int(lane) < h.lanes; lane++ {
+				k.Begin([2]uint32{lane, lane}, 0, physical.Pattern{}, k.CycleAt(w.loop.Now()), 1<<62)
 			}
 			_, q, storage := w.pair(h, 0, true)
 			end := w.move(q, storage).Add(wait)
@@ -449,7 +527,6 @@ func TestConsecutiveStoredAgainstWorld(t *testing.T) {
 					w.start(node, physical.Op{Kind: physical.OpArm, Link: link})
 				}
 				w.until(end)
-				k := w.Link(link)
 				first := k.CycleAt(end.Add(-k.HalfDelay())) - attempts
 				k.Begin([2]uint32{}, 0, physical.Pattern{}, first, first+attempts-1)
 			}
@@ -460,55 +537,64 @@ func TestConsecutiveStoredAgainstWorld(t *testing.T) {
 			wait := time.Duration(float64(n) * h.period)
 			near(t, "fidelity at an age", h.estimator(t, half).At(0, h.heralds[0].Label, u, est.Age+wait), waited(wait, n), 1e-9)
 		}
-		sum := waited(0, 0)
-		for steps := 1; steps < int(pairs); steps++ {
-			// The number of attempts up to the success of that number.
-			success := 1 - math.Pow(1-h.p, float64(h.lanes))
-			p := math.Pow(success, float64(steps))
-			for n := uint64(steps); p > 1e-13; n++ {
-				sum += p * waited(time.Duration(steps)*dead+time.Duration(float64(n)*h.period), n)
-				p *= (1 - success) * float64(n) / float64(n+1-uint64(steps))
+		// Every attempt multiplies the coherence by the same.
+		kept := (1 - 2*h.specs[0].AttemptDephasing[link]) * (1 - 2*h.specs[1].AttemptDephasing[link])
+		type ends struct{ none, coherent float64 }
+		known := map[time.Duration]ends{}
+		var sum, mean, square, longest float64
+		for w, p := range x.waits() {
+			f, ok := known[w.Duration]
+			if !ok {
+				if f.none = waited(w.Duration, 0); kept < 1 {
+					f.coherent = (f.none - waited(w.Duration, 1)) / (1 - kept)
+				}
+				f.none -= f.coherent
+				known[w.Duration] = f
 			}
+			meanwhile := (h.lanes - 1) * int(w.Duration/x.period)
+			sum += p * (f.none + f.coherent*math.Pow(kept, float64(w.attempts-meanwhile)))
+			mean += p * float64(w.Duration)
+			square += p * float64(w.Duration) * float64(w.Duration)
+			longest = max(longest, float64(w.Duration))
 		}
 		near(t, "mean fidelity", est.Fidelity, sum/float64(pairs), 1e-9)
+		if pairs == 2 { // the second does not wait
+			near(t, "wait", float64(est.Wait), mean, 1+1e-9*longest)
+			near(t, "spread of waits", float64(est.Spread), math.Sqrt(square-mean*mean), 1+1e-6*longest)
+		}
 		if t.Failed() {
-			t.Fatalf("case %d: %d pairs, %+v", i, pairs, h)
+			t.Fatalf("case %d: %+v, %+v", i, x, h)
 		}
 	}
 }
 
-// Pairs that wait in communication qubits, of which each takes a lane.
+// Pairs that wait in communication qubits, of which each takes a lane, and lanes that
+// are left over make no attempts.
 func TestConsecutiveKeptAgainstWorld(t *testing.T) {
-	for i := range 100 {
+	for i := range 60 {
 		rng := qnet.NewRand(uint64(i), "consecutive kept")
 		h := randomHardware(rng)
 		h.heralds = h.heralds[:1]
-		h.heralds[0].P, h.p = 1, 0.3+0.6*rng.Float64()
+		h.heralds[0].P, h.p = 1, 0.5+0.4*rng.Float64()
 		w := h.world(t, always{h.heralds[0], h.period}, 1)
 		half := w.Link(link).HalfDelay()
-		const lanes, pairs = 4, 3
-		est, err := h.estimator(t, half).Estimate(0, estimate.Usage{Consecutive: true, Pairs: pairs, Lanes: lanes})
+		x := waiting{p: h.p, testing: some(rng, 0.2), pairs: 2 + rng.IntN(2), period: time.Duration(h.period)}
+		x.lanes = x.pairs + rng.IntN(3)
+		for _, s := range h.specs {
+			x.tested = max(x.tested, 2*half+s.Gate1+s.Readout+s.Init)
+		}
+		est, err := h.estimator(t, half).Estimate(0, estimate.Usage{Consecutive: true, Pairs: uint64(x.pairs), Lanes: x.lanes, Testing: x.testing})
 		if err != nil {
 			t.Fatal(err)
 		}
 		emitted, q, _ := w.pair(h, 0, false)
-		f := make([]float64, 200) // by attempts waited
-		for n := range f {
-			f[n] = w.fidelity(emitted.Add(2*half+time.Duration(float64(n)*h.period)), q, h.heralds[0].Label)
+		sum, waits := 0.0, x.waits()
+		for _, k := range slices.SortedFunc(maps.Keys(waits), func(a, b wait) int { return cmp.Compare(a.Duration, b.Duration) }) {
+			sum += waits[k] * w.fidelity(emitted.Add(2*half+k.Duration), q, h.heralds[0].Label)
 		}
-		sum := f[0]
-		success := func(lanes int) float64 { return 1 - math.Pow(1-h.p, float64(lanes)) }
-		p1, p2 := success(3), success(2) // after the first pair, and the second
-		for n := 1; n < 100; n++ {
-			second := p2 * math.Pow(1-p2, float64(n-1))
-			sum += second * f[n]
-			for m := 1; m < 100; m++ {
-				sum += second * p1 * math.Pow(1-p1, float64(m-1)) * f[n+m]
-			}
-		}
-		near(t, "mean fidelity", est.Fidelity, sum/pairs, 1e-9)
+		near(t, "mean fidelity", est.Fidelity, sum/float64(x.pairs), 1e-9)
 		if t.Failed() {
-			t.Fatalf("case %d: %+v", i, h)
+			t.Fatalf("case %d: %+v, %+v", i, x, h)
 		}
 	}
 }
