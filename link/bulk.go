@@ -208,6 +208,7 @@ func (l *lane) join() {
 			continue
 		}
 		e.remember(taken{span: span{h.seq, h.seq + 1}, id: q.ID})
+		q.digest ^= digestOf(h.seq, 0)
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out

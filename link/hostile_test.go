@@ -491,3 +491,54 @@ func TestFaultsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// A station that tells the ends of different pairs, or of the same with different
+// names, is found out: no request ends well of which the ends do not have the same.
+func TestTwoFacedStation(t *testing.T) {
+	for _, what := range []string{"seq", "label"} {
+		w := newWorld(t, worldConfig{seed: 15, probability: 0.01, lanes: 2, length: 200})
+		w.net.SetFilter(func(_, to qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
+			var r link.Reply
+			if to != bob || ty != r.Type() || wire.Parse(b, &r) != nil || r.Seq%10 != 3 {
+				return control.Verdict{}
+			}
+			if what == "label" {
+				r.Label ^= 3
+			} else {
+				r.Seq += 1 << 20
+			}
+			copy(b, wire.Append(nil, &r)) // as long as it was
+			return control.Verdict{}
+		})
+		var ids []link.RequestID
+		for i := range 10 {
+			ids = append(ids, w.ends[i%2].create(link.Request{Pairs: 10, Limit: 1 << 40, Deadline: qnet.Never}))
+		}
+		w.run(time.Minute)
+		found := 0
+		for _, id := range ids {
+			a, b := w.ends[0].requests[id], w.ends[1].requests[id]
+			names := func(c *client) (out []string) {
+				for _, p := range c.pairs {
+					out = append(out, fmt.Sprint(p.Seq, p.Label))
+				}
+				slices.Sort(out)
+				return out
+			}
+			switch same := slices.Equal(names(a), names(b)); {
+			case !a.ended || !b.ended || (a.err == nil) != (b.err == nil):
+				t.Errorf("%s: request %d: %v %v, %v %v", what, id, a.ended, a.err, b.ended, b.err)
+			case a.err == nil && !same:
+				t.Errorf("%s: request %d ends well, with pairs %v and %v", what, id, names(a), names(b))
+			case a.err != nil:
+				found++
+				if qnet.CodeOf(a.err) != qnet.ErrProtocol || qnet.CodeOf(b.err) != qnet.ErrProtocol {
+					t.Errorf("%s: request %d: %v, %v", what, id, a.err, b.err)
+				}
+			}
+		}
+		if n := w.ends[0].layer.Status()[0].Frames.Unexpected + w.ends[1].layer.Status()[0].Frames.Unexpected; found < 5 || n == 0 {
+			t.Errorf("%s: %d of 10 requests are found out, %d frames counted", what, found, n)
+		}
+	}
+}

@@ -127,11 +127,11 @@ func (m *AddAck) Fields(c *wire.Codec) {
 
 // End tells the peer that a request is over, or that this end has all its pairs.
 type End struct {
-	Link physical.LinkID
-	ID   RequestID
-	Code qnet.Code
-	Text string
-	Void uint64
+	Link   physical.LinkID
+	ID     RequestID
+	Code   qnet.Code
+	Text   string
+	Digest uint64
 }
 
 func (m *End) link() physical.LinkID { return m.Link }
@@ -147,7 +147,7 @@ func (m *End) Fields(c *wire.Codec) {
 	idField(c, &m.ID)
 	wire.Uint(c, "code", &m.Code, 0, "why")
 	c.String("text", &m.Text, maxText, "the same for people, if there is more to say")
-	c.Uvarint("void", &m.Void, "pairs of the request that were void so far")
+	c.Uvarint("digest", &m.Digest, "with code 0, of the pairs that the sender has: the exclusive or over them of the 62 high bits of SplitMix64 at 4·seq + label")
 }
 
 // EndAck answers End: the sender has the request no more.

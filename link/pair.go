@@ -46,7 +46,8 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
-	e.remember(taken{span: span{m.Seq, m.Seq + 1}, id: q.ID, together: q.consecutive})
+	e.remember(taken{span: span{m.Seq, m.Seq + 1}, id: q.ID, together: q.consecutive, label: m.Label})
+	q.digest ^= digestOf(m.Seq, m.Label)
 	e.took(q, 1)
 	p := Pair{Link: e.cfg.ID, Request: q.ID, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created}
 	l.state = laneHeld
@@ -242,15 +243,36 @@ func (e *end) complete(q *request) {
 	default:
 		q.retry.Stop()
 		e.atomic = atomic // others wait: it may get another pair
-		q.tries, q.endCode, q.endText = 0, qnet.OK, ""
+		q.tries, q.differs, q.endCode, q.endText = 0, 0, qnet.OK, ""
 		e.sendEnd(q)
 	}
 	e.serve()
 }
 
-// confirmed reports whether the peer has said that it has all pairs of a request,
-// and knew of the same void ones: else one that this end has is void there.
-func (q *request) confirmed() bool { return q.peerVoid == q.void+1 }
+// maxDiffers is how often the peer says that it is complete with other pairs than this
+// end has, while nothing comes that would explain it, before the request is given up.
+const maxDiffers = 8
+
+// hear takes the word of the peer that it is complete.
+func (q *request) hear(digest uint64) {
+	if q.differs++; q.state != reqComplete || digest != q.told || digest == q.digest {
+		q.differs = 0
+	}
+	q.complete, q.told = true, digest
+}
+
+// confirmed reports whether the peer has said that it has all pairs of a request: the
+// same ones, else one that this end has is void there.
+func (q *request) confirmed() bool { return q.complete && q.told == q.digest }
+
+// digestOf returns what one pair adds to a digest: 62 bits of SplitMix64 (Steele, Lea
+// and Flood, OOPSLA 2014).
+func digestOf(seq uint64, label qnet.BellLabel) uint64 {
+	x := (seq<<2 | uint64(label)) + 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return (x ^ x>>31) >> 2
+}
 
 // finish is the good end of a request.
 func (e *end) finish(q *request) {
@@ -264,6 +286,7 @@ func (e *end) giveBack(seq uint64) taken {
 	t := e.unname(seq)
 	if q := e.requests[t.id]; q != nil && q.state != reqEnding {
 		q.got--
+		q.digest ^= digestOf(seq, t.label)
 		if q.state == reqComplete {
 			q.retry.Stop()
 			q.state = reqActive

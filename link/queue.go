@@ -541,7 +541,7 @@ func (e *end) refuseKeep(err error) {
 }
 
 func (e *end) sendEnd(q *request) {
-	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Code: q.endCode, Text: q.endText, Void: q.void})
+	e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Code: q.endCode, Text: q.endText, Digest: q.digest})
 	e.retryIn(q, e.retryAfter(q.tries))
 	q.tries++
 }
@@ -549,9 +549,14 @@ func (e *end) sendEnd(q *request) {
 func (e *end) onEnd(m *End) {
 	q := e.requests[m.ID]
 	if m.Code == qnet.OK && q != nil {
-		q.peerVoid = max(q.peerVoid, saturate(m.Void, 1))
-		if q.state == reqComplete && q.confirmed() {
+		q.hear(m.Digest)
+		switch {
+		case q.state != reqComplete:
+		case q.confirmed():
 			e.finish(q) // the peer hears so from our END
+		case q.differs >= maxDiffers:
+			e.fault(fromPeer, unexpected, "END of a request with other pairs than are here")
+			e.abort(q, qnet.Errorf(qnet.ErrProtocol, "link %s: the station has told the ends of different pairs", e.cfg.Name))
 		}
 		return
 	}

@@ -61,7 +61,10 @@ type request struct {
 	started     qnet.Time // active
 	got         uint64    // pairs taken and not void
 	void        uint64    // pairs of this request that one end did not get
-	peerVoid    uint64    // the same at the peer when it was complete there, and one; 0: it was not
+	digest      uint64    // of the pairs taken and not void, see digest
+	complete    bool      // at the peer, which has pairs of the digest told
+	told        uint64
+	differs     int // times in a row that the peer told the same, which is not what is here
 	bases       physical.BasisSource
 	peerBases   physical.BasisSource
 	draw        qnet.Choice    // of bases, for Prepare

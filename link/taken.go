@@ -20,7 +20,8 @@ type taken struct {
 	span
 	id       RequestID
 	together bool
-	at       qnet.Time // when the last of them was
+	label    qnet.BellLabel // of pairs that are kept
+	at       qnet.Time      // when the last of them was
 }
 
 // Runs of pairs are remembered until they are so old that the peer has long heard of
@@ -42,7 +43,7 @@ func (e *end) remember(n taken) {
 	r := &e.recent
 	n.at = e.l.loop.Now()
 	if r.len() > 0 {
-		if t := &r.items[len(r.items)-1]; t.id == n.id && t.end == n.first {
+		if t := &r.items[len(r.items)-1]; t.id == n.id && t.end == n.first && t.label == n.label {
 			t.end, t.at = n.end, n.at
 			return
 		}
