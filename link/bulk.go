@@ -137,17 +137,14 @@ func (l *lane) lose(seq uint64, n int) {
 			s.end = seq + 1
 			continue
 		}
-		if q != nil {
-			q.void++
-			e.version++
-		}
+		e.lack(q, 1)
 		if s.first < s.end {
-			e.lose(id, s)
+			e.lose(id, s, false)
 		}
 		s = span{seq + 1, seq + 1}
 	}
 	if s.first < s.end {
-		e.lose(id, s)
+		e.lose(id, s, false)
 	}
 }
 
@@ -193,8 +190,7 @@ func (l *lane) join() {
 		}
 		b.heralds.pop()
 		if e.isVoid(h.seq) {
-			q.void++
-			e.version++
+			e.lack(q, 1)
 			continue
 		}
 		if test, _ := q.tests(h.seq); test {

@@ -17,16 +17,7 @@ type expiring struct {
 
 // expire voids a pair of which this end has no use; had tells whether it was handed
 // up.
-func (e *end) expire(seq uint64, id RequestID, had bool) {
-	q := e.requests[id]
-	if q != nil {
-		q.void++
-		e.version++
-	}
-	e.voidRange(seq, seq+1)
-	e.l.handler.Expired(e.cfg.ID, id, seq, had)
-	e.expireRequest(q)
-}
+func (e *end) expire(seq uint64, id RequestID, had bool) { e.lose(id, span{seq, seq + 1}, had) }
 
 // expireRequest ends a request of which a pair is void, in compatibility with the
 // reference.
@@ -36,19 +27,24 @@ func (e *end) expireRequest(q *request) {
 	}
 }
 
-// lose voids measured pairs of which this end has heard too late: their request is
-// over, or they are not repeated.
-func (e *end) lose(id RequestID, s span) {
+// lose does so for several. Of measured pairs this end has heard too late: their
+// request is over, or they are not repeated.
+func (e *end) lose(id RequestID, s span, had bool) {
 	q := e.requests[id]
-	if q != nil {
-		q.void += s.end - s.first
-		e.version++
-	}
+	e.lack(q, s.end-s.first)
 	e.voidRange(s.first, s.end)
 	for seq := s.first; seq < s.end; seq++ {
-		e.l.handler.Expired(e.cfg.ID, id, seq, false)
+		e.l.handler.Expired(e.cfg.ID, id, seq, had)
 	}
 	e.expireRequest(q)
+}
+
+// lack counts pairs in place of which a request, unless it is over, gets others.
+func (e *end) lack(q *request, n uint64) {
+	if q != nil {
+		q.void += n
+		e.version++
+	}
 }
 
 // voidRange tells the peer that pairs are void.

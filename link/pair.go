@@ -25,8 +25,7 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	if e.isVoid(m.Seq) {
-		q.void++
-		e.version++
+		e.lack(q, 1)
 		l.release()
 		e.serve()
 		return
@@ -307,19 +306,14 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 		return 0, false
 	}
 	q := e.requests[id]
+	e.lack(q, 1)
 	for i := range e.lanes { // not handed up yet
 		if l := &e.lanes[i]; l.pair.Seq == seq {
 			l.void = true
-			if q != nil {
-				q.void++
-				e.version++
-			}
 			return id, false
 		}
 	}
 	if q != nil {
-		q.void++
-		e.version++
 		if i := slices.Index(q.measuring, seq); i >= 0 {
 			q.measuring = slices.Delete(q.measuring, i, i+1)
 			return id, false
