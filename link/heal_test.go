@@ -49,6 +49,31 @@ func TestTurnsThatDifferHeal(t *testing.T) {
 	}
 }
 
+// backwards serves last what came first.
+type backwards struct{ link.FCFS }
+
+func (backwards) Before(a, b *link.Entry) bool { return a.Place > b.Place }
+
+// The ends have opposite orders, and so many requests that none that comes first at
+// one is among the first at the other: they are served all the same.
+func TestOppositeOrdersHeal(t *testing.T) {
+	side := 0
+	w := newWorld(t, worldConfig{seed: 4, probability: 0.1, length: 1000, scheduler: func() link.Scheduler {
+		if side++; side == 1 {
+			return link.FCFS{}
+		}
+		return backwards{}
+	}})
+	w.ends[0].bases, w.ends[1].bases = pauli, pauli
+	var ids []link.RequestID
+	for range 400 {
+		ids = append(ids, w.ends[0].create(link.Request{Type: link.Measure, Pairs: 1, Limit: 1, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}))
+	}
+	w.runUntil(5*time.Minute, w.all(ids))
+	w.run(10 * time.Second)
+	w.rest()
+}
+
 // A request to keep that comes behind a large one to measure gets a lane and is
 // served; the other lanes go on as they are.
 func TestLanesAreNotTakenFromEachOther(t *testing.T) {
