@@ -179,12 +179,10 @@ func (e *end) peerDown(error) {
 	}
 }
 
+// retryAfter returns how long to wait for an answer: at first two round trips between
+// the ends and what software takes (chosen), then twice as long with each try.
 func (e *end) retryAfter(tries int) time.Duration {
-	d := e.l.cfg.Retry
-	if d == 0 {
-		d = 20*time.Millisecond + 8*e.cfg.Delay // two round trips between the ends
-	}
-	return d << min(tries, 6)
+	return (20*time.Millisecond + 8*e.cfg.Delay) << min(tries, 4)
 }
 
 func (e *end) send(to qnet.NodeID, m wire.Message) {

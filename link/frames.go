@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"qstack/qnet"
 	"qstack/qnet/event"
 )
 
@@ -14,6 +15,8 @@ type frames struct {
 	timer   event.Timer
 	onTimer func() // repeats them; made once
 	tries   int
+	timed   uint64 // the answer to this many pairs is timed; 0: to none
+	from    qnet.Time
 }
 
 func (f *frames) unacked() int { return len(f.list) }
@@ -55,17 +58,21 @@ func (s *Station) push(w *window, f *BulkReply) {
 		w.frames.tries = 0
 		s.armRepeat(w)
 	}
+	if w.frames.timed == 0 && w.frames.tries == 0 {
+		w.frames.timed, w.frames.from = w.frames.next, s.loop.Now()
+	}
 }
 
 func (s *Station) armRepeat(w *window) {
 	w.frames.timer.Stop()
-	d := (20*time.Millisecond + 4*s.cfg.Delay) << min(w.frames.tries, 6)
+	d := s.sides[w.side].trip.wait(20*time.Millisecond+4*s.cfg.Delay) << min(w.frames.tries, 6)
 	w.frames.timer = s.loop.After(d, w.frames.onTimer)
 }
 
 // repeat sends what was not acknowledged again, all in order.
 func (s *Station) repeat(w *window) {
 	w.frames.tries++
+	w.frames.timed = 0 // which of the copies would be answered is not known
 	for _, f := range w.frames.list {
 		f.Lost = s.cfg.NoRepeat
 		s.send(w.side, f)
@@ -96,6 +103,10 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 	}
 	if n == 0 {
 		return
+	}
+	if w.frames.timed != 0 && m.Next >= w.frames.timed {
+		sd.trip.took(s.loop.Now().Sub(w.frames.from))
+		w.frames.timed = 0
 	}
 	full := len(w.frames.list) >= s.unacked
 	s.recycle(w, n)

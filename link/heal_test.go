@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 
 // Sixty requests to measure are open at a time, on several lanes: whose turn it is
 // comes to differ between the ends, since columns come to them at different times. No
-// more than a second goes by in which none ends, where one takes milliseconds.
+// more than a second goes by in which none ends, where one takes milliseconds; and
+// no less than nine tenths of the pairs come that attempts without a break bring, whose
+// number is Poisson's: 5 standard errors, a false alarm in 3e6.
 func TestTurnsThatDifferHeal(t *testing.T) {
 	for _, c := range []struct {
 		lanes   int
@@ -24,7 +27,7 @@ func TestTurnsThatDifferHeal(t *testing.T) {
 				spec: physical.Spec{Init: 5 * time.Microsecond, Gate1: time.Microsecond, Readout: 10 * time.Microsecond}, hazards: c.hazards})
 			w.ends[0].bases, w.ends[1].bases = pauli, pauli
 			var open []link.RequestID
-			done, last := 0, w.loop.Now()
+			done, pairs, last := 0, 0, w.loop.Now()
 			for w.loop.Now() < qnet.Time(15*time.Second) {
 				for len(open) < 60 {
 					n := 1 + w.rng.Uint64N(50)
@@ -34,7 +37,7 @@ func TestTurnsThatDifferHeal(t *testing.T) {
 				left := open[:0]
 				for _, id := range open {
 					if w.ended(id) {
-						done, last = done+1, w.loop.Now()
+						done, pairs, last = done+1, pairs+len(w.ends[0].requests[id].measured), w.loop.Now()
 					} else {
 						left = append(left, id)
 					}
@@ -44,7 +47,11 @@ func TestTurnsThatDifferHeal(t *testing.T) {
 					t.Fatalf("%d lanes, %+v, seed %d: none of 60 requests has ended for %v, after %d", c.lanes, c.hazards, seed, idle, done)
 				}
 			}
-			t.Logf("%d lanes, seed %d: %d requests", c.lanes, seed, done)
+			most := 15e9 / 50_000 * 0.05 * float64(c.lanes)
+			t.Logf("%d lanes, seed %d: %d requests, %.3f of all pairs", c.lanes, seed, done, float64(pairs)/most)
+			if least := 0.9*most - 5*math.Sqrt(0.9*most); float64(pairs) < least {
+				t.Errorf("%d lanes, %+v, seed %d: %d pairs, want at least %.0f", c.lanes, c.hazards, seed, pairs, least)
+			}
 		}
 	}
 }

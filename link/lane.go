@@ -45,7 +45,7 @@ func (s laneState) String() string {
 // A window is announced for a while and extended when a third of it has gone,
 // so that one lost GEN costs no more than that third.
 const (
-	minRefresh = 20 * time.Millisecond
+	minRefresh = time.Millisecond // and a round trip between the ends
 	maxRefresh = 100 * time.Millisecond
 	windowBase = 1<<32 - 16
 )
@@ -286,7 +286,9 @@ func (e *end) pairTime(g group) time.Duration {
 }
 
 // firstRefresh returns the time to the first refresh of a window.
-func (e *end) firstRefresh(g group) time.Duration { return max(minRefresh, 2*e.pairTime(g)) }
+func (e *end) firstRefresh(g group) time.Duration {
+	return max(minRefresh+4*e.cfg.Delay, 2*e.pairTime(g))
+}
 
 // timeout extends the window, less and less often while nothing comes of it. A
 // window that closes is closed again.

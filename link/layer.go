@@ -18,7 +18,7 @@ import (
 const (
 	maxRequests = 4096 // requests that one end of a link holds, unless it is told otherwise
 	maxExpiring = 4096 // pairs whose expiry the peer has not confirmed
-	maxTries    = 6    // sends of Add
+	maxTries    = 10   // sends of Add
 	// referenceTries is the same in the simulations of Dahlberg et al.
 	referenceTries = 3
 	maxRefused     = 1024 // requests of the peer of which is remembered why they were refused
@@ -29,10 +29,6 @@ const (
 type Config struct {
 	Name string // of the node, for diagnostics
 	Ends []EndConfig
-	// Retry is the first interval after which an unanswered message is sent
-	// again; it doubles with each try, up to 64 times. 0 stands for 20 ms and two
-	// round trips.
-	Retry time.Duration
 	// Seed is that of the bases that this node draws itself, see Prepare.
 	Seed uint64
 	// OnFault hears of frames that were not taken, seldom enough for a log; nil for

@@ -59,7 +59,7 @@ func TestNobodyAnswers(t *testing.T) {
 				t.Fatalf("compat %v: request %d: %+v", compat, id, *c)
 			}
 		}
-		if tries := w.net.Datagrams((*link.Add)(nil).Type()).Sent; tries != uint64(100*map[bool]int{false: 6, true: 3}[compat]) {
+		if tries := w.net.Datagrams((*link.Add)(nil).Type()).Sent; tries != uint64(100*map[bool]int{false: 10, true: 3}[compat]) {
 			t.Errorf("compat %v: %d ADDs for 100 requests", compat, tries)
 		}
 		w.net.SetFilter(nil) // the ENDs arrive

@@ -139,6 +139,7 @@ type stationSide struct {
 	limits map[RequestID]Candidate // as told last
 	most   int                     // limits to hold before those that matter no more are forgotten
 	frames limiter
+	trip   roundTrip
 }
 
 // prune forgets the limits of requests that no window is for.
