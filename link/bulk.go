@@ -204,7 +204,11 @@ func (l *lane) join() {
 			continue
 		}
 		e.remember(taken{span: span{h.seq, h.seq + 1}, id: q.ID})
-		q.digest ^= digestOf(h.seq, 0)
+		if e.voidable(q) {
+			q.digest ^= digestOf(h.seq, 0)
+		} else {
+			q.digest ^= digestOf(h.seq, h.label)
+		}
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out

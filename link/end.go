@@ -33,6 +33,8 @@ type end struct {
 	seen      identities      // requests of the peer
 	refused   []refused       // the latest of those
 	nRefused  int
+	checks    []check // of the latest measured requests
+	nChecks   int
 
 	lanes     []lane
 	services  []service  // scratch of serve
@@ -161,6 +163,7 @@ func (e *end) peerDown(error) {
 	}
 	if !peer {
 		e.seen, e.refused, e.nRefused = identities{}, e.refused[:0], 0 // a peer that comes back may count anew
+		e.checks, e.nChecks = e.checks[:0], 0
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided, e.voidedTo = nil, 0

@@ -542,3 +542,49 @@ func TestTwoFacedStation(t *testing.T) {
 		}
 	}
 }
+
+// A station that tells one end other names, or other labels, of measured pairs, of all
+// requests or of small ones only: the ends count and tell that it does, of which
+// requests nobody but the ends knows. Of an honest one nothing is counted. Of 400 small
+// requests one in eight is checked by either end: that none is has a chance of 1e-46.
+func TestTwoFacedMeasurements(t *testing.T) {
+	for _, what := range []string{"nothing", "seq", "label"} {
+		for _, pairs := range []uint64{2, 100} {
+			w := newWorld(t, worldConfig{seed: 16, probability: 0.05, lanes: 2, length: 200})
+			lies := 0
+			w.net.SetFilter(func(_, to qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
+				var r link.BulkReply
+				if to != bob || ty != r.Type() || wire.Parse(b, &r) != nil || len(r.Steps) == 0 {
+					return control.Verdict{}
+				}
+				before := len(b)
+				switch what {
+				case "label":
+					r.Labels[0] ^= 3
+					lies++
+				case "seq":
+					r.Seq += 1 << 20
+					lies++
+				}
+				if after := wire.Append(nil, &r); len(after) == before {
+					copy(b, after)
+				} else {
+					t.Errorf("the false frame has %d bytes, the true one %d", len(after), before)
+				}
+				return control.Verdict{}
+			})
+			var ids []link.RequestID
+			for i := range 800 / int(pairs) {
+				ids = append(ids, w.ends[i%2].create(link.Request{Type: link.Measure, Pairs: pairs, Limit: 1 << 40, Deadline: qnet.Never}))
+			}
+			w.runUntil(time.Minute, w.all(ids))
+			n := uint64(0)
+			for side := range w.ends {
+				n += w.ends[side].layer.Status()[0].Frames.Unexpected
+			}
+			if (n > 0) != (what != "nothing") || (lies > 0) != (what != "nothing") {
+				t.Errorf("%s, requests of %d pairs: %d frames counted, %d lies", what, pairs, n, lies)
+			}
+		}
+	}
+}

@@ -138,7 +138,7 @@ func (m *End) link() physical.LinkID { return m.Link }
 
 func (*End) Type() wire.Type { return 0x12 }
 func (*End) Doc() string {
-	return "Ends a request at both ends; or, with code 0, says that all its pairs are there at the sender. Repeated until EndAck or, with code 0, an End of the peer."
+	return "Ends a request at both ends; or, with code 0, says that all its pairs are there at the sender. Repeated until EndAck or, with code 0, an End of the peer; of a request that measures, with code 0, sent once, for some."
 }
 
 // Fields visits the fields.

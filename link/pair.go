@@ -234,7 +234,10 @@ func (e *end) complete(q *request) {
 	e.deactivate(q)
 	q.state = reqComplete
 	switch {
+	case !e.voidable(q) && q.complete && !q.confirmed():
+		e.abort(q, e.contradict(q.ID))
 	case !e.voidable(q):
+		e.settle(q)
 		e.finish(q)
 	case q.confirmed():
 		e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: q.ID})

@@ -555,9 +555,11 @@ func (e *end) onEnd(m *End) {
 		case q.confirmed():
 			e.finish(q) // the peer hears so from our END
 		case q.differs >= maxDiffers:
-			e.fault(fromPeer, unexpected, "END of a request with other pairs than are here")
-			e.abort(q, qnet.Errorf(qnet.ErrProtocol, "link %s: the station has told the ends of different pairs", e.cfg.Name))
+			e.abort(q, e.contradict(q.ID))
 		}
+		return
+	}
+	if m.Code == qnet.OK && e.checked(m.ID, m.Digest) {
 		return
 	}
 	e.send(e.cfg.Peer, &EndAck{Link: e.cfg.ID, ID: m.ID})
