@@ -50,14 +50,14 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 	if err != nil {
 		return err
 	}
-	if err := checkTrace(f.trace); err != nil {
+	if err := checkTrace(f.trace.file); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "qnet-demo-")
 	if err != nil {
 		return err
 	}
-	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: f.trace, logLevel: slog.LevelWarn})
+	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: f.trace.file, logLevel: slog.LevelWarn})
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +16,6 @@ import (
 	"qstack/node/scenario"
 	"qstack/qnet"
 	"qstack/qnet/event"
-	"qstack/qnet/trace"
 	"qstack/qsocket"
 )
 
@@ -34,7 +32,7 @@ type measureFlags struct {
 	plan   verify.Plan
 	faults []string
 	json   bool
-	trace  string
+	trace  tracing
 }
 
 func (f *measureFlags) register(cmd *cobra.Command) {
@@ -45,7 +43,7 @@ func (f *measureFlags) register(cmd *cobra.Command) {
 	fl.IntVar(&f.plan.PerState, "teleports", 60, "teleportations of each of the six cardinal states")
 	fl.StringArrayVar(&f.faults, "fault", nil, "degrade the emulated hardware, unknown to all else: readout=E, gate2=Q or visibility=V")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object")
-	fl.StringVar(&f.trace, "trace", "", "write every event to `FILE`, one JSON object a line")
+	fl.StringVar(&f.trace.file, "trace", "", "write every event to `FILE`, one JSON object a line")
 }
 
 func (f *measureFlags) check(s *scenario.Scenario) error {
@@ -158,6 +156,7 @@ The same seed gives the same result, and the same trace, byte for byte.`,
 		},
 	}
 	f.register(cmd)
+	f.trace.registerContents(cmd)
 	work.register(cmd)
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of every random stream, of a workload that of its first run (default: the scenario's)")
 	return cmd
@@ -174,14 +173,12 @@ func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout
 		return err
 	}
 	options := node.Options{Faults: faults}
-	if f.trace != "" {
-		file, openErr := os.Create(f.trace)
-		if openErr != nil {
-			return usage("--trace: %v", openErr)
-		}
-		options.Trace = trace.NewWriter(file)
-		defer func() { err = errors.Join(err, traceError(options.Trace.Close()), traceError(file.Close())) }()
+	w, closeTrace, err := f.trace.open()
+	if err != nil {
+		return err
 	}
+	options.Trace = w
+	defer func() { err = errors.Join(err, closeTrace()) }()
 	loop := event.NewVirtual()
 	defer loop.Close()
 	n, err := node.NewNetwork(s, loop, options)

@@ -17,7 +17,6 @@ import (
 	"qstack/node/scenario"
 	"qstack/qnet"
 	"qstack/qnet/toml"
-	"qstack/qnet/trace"
 )
 
 // workloadFlags are the flags of sim for a scenario with a workload.
@@ -26,7 +25,7 @@ type workloadFlags struct {
 	horizon  string
 	csv, svg string
 	json     bool
-	trace    string
+	trace    tracing
 }
 
 // The flags of sim that make sense with, and without, a workload alone.
@@ -97,17 +96,15 @@ func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, st
 		}
 		o.Horizon = time.Duration(seconds * 1e9)
 	}
-	if f.trace != "" {
-		if n > 1 {
-			return usage("--trace: %d runs can not share one file: give --seeds 1 as well", n)
-		}
-		file, openErr := os.Create(f.trace)
-		if openErr != nil {
-			return usage("--trace: %v", openErr)
-		}
-		o.Trace = trace.NewWriter(file)
-		defer func() { err = errors.Join(err, traceError(o.Trace.Close()), traceError(file.Close())) }()
+	if f.trace.file != "" && n > 1 {
+		return usage("--trace: %d runs can not share one file: give --seeds 1 as well", n)
 	}
+	w, closeTrace, err := f.trace.open()
+	if err != nil {
+		return err
+	}
+	o.Trace = w
+	defer func() { err = errors.Join(err, closeTrace()) }()
 	update, finish := newProgress(stderr)
 	defer finish()
 	o.Progress = func(done, total time.Duration) {

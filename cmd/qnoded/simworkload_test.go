@@ -123,6 +123,8 @@ func TestSimWorkloadErrors(t *testing.T) {
 		{text, []string{"--horizon", "3"}, exitUsage, `--horizon: "3": no unit`},
 		{text, []string{"--horizon", "-3 s"}, exitUsage, `--horizon: "-3 s": must be positive`},
 		{text, []string{"--trace", "x"}, exitUsage, "--trace: 3 runs can not share one file: give --seeds 1 as well"},
+		{text, []string{"--trace-contents"}, exitUsage, "--trace-contents: there is no trace: give --trace FILE as well"},
+		{plain, []string{"--teleports", "0", "--trace-contents"}, exitUsage, "--trace-contents: there is no trace: give --trace FILE as well"},
 		{text, []string{"--csv", "/dev/null/x"}, exitUsage, "--csv: "},
 		{strings.Replace(text, "load = 0.2", "load = 0", 1), nil, exitConfig, "workload.load: 0: must be above 0"},
 		{strings.Replace(text, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},

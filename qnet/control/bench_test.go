@@ -8,6 +8,7 @@ import (
 	"qstack/qnet"
 	"qstack/qnet/control"
 	"qstack/qnet/event"
+	"qstack/qnet/trace"
 	"qstack/qnet/wire"
 )
 
@@ -22,12 +23,17 @@ func (s *sink) Message(control.Stream, []byte)                      { s.n++ }
 func (s *sink) Closed(control.Stream, error)                        {}
 
 func sinkPair(t testing.TB, link control.LinkConfig) (*event.Virtual, *control.Mem, *sink) {
+	return sinkPairTraced(t, link, nil)
+}
+
+// sinkPairTraced is sinkPair with a trace of the sending end.
+func sinkPairTraced(t testing.TB, link control.LinkConfig, tr *trace.Tracer) (*event.Virtual, *control.Mem, *sink) {
 	loop := event.NewVirtual()
 	net := control.NewNetwork(control.Config{Loop: loop, Seed: 1})
 	if err := net.Connect(alice, bob, link); err != nil {
 		t.Fatal(err)
 	}
-	a, b := net.Endpoint(alice, nil), net.Endpoint(bob, nil)
+	a, b := net.Endpoint(alice, tr), net.Endpoint(bob, nil)
 	s := new(sink)
 	b.Handle(wire.ServiceTransport, s)
 	a.Handle(wire.ServiceTransport, new(sink))

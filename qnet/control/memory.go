@@ -169,7 +169,11 @@ func (m *Mem) traceMessage(event string, peer qnet.NodeID, r *record) {
 	if r.s != nil {
 		e = e.Uint("stream", r.s.number)
 	}
-	e.Uint("type", uint64(r.typ)).Int("bytes", int64(len(r.b))).End()
+	e = e.Uint("type", uint64(r.typ)).Int("bytes", int64(len(r.b)))
+	if event == "send" {
+		e = Contents(e, r.typ, r.b)
+	}
+	e.End()
 }
 
 // stream is a stream with both its ends.

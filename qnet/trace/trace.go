@@ -9,10 +9,14 @@
 //
 // A nil *Tracer is valid and does nothing, at the price of a comparison for each
 // call, so layers trace without asking whether anybody listens.
+//
+// A trace tells of the type and the size of messages, and not what is in them,
+// unless it is that of a NewContentsWriter.
 package trace
 
 import (
 	"bufio"
+	"encoding/hex"
 	"io"
 	"math"
 	"net"
@@ -26,6 +30,8 @@ import (
 // Writer collects the lines of all tracers of a process. Its methods may be
 // called from any goroutine.
 type Writer struct {
+	contents bool // of messages; see NewContentsWriter
+
 	mu  sync.Mutex
 	b   *bufio.Writer
 	err error // the first failure, or net.ErrClosed
@@ -34,6 +40,15 @@ type Writer struct {
 // NewWriter returns a Writer on w, buffered: see Flush and Close.
 func NewWriter(w io.Writer) *Writer {
 	return &Writer{b: bufio.NewWriterSize(w, 1<<16)}
+}
+
+// NewContentsWriter is NewWriter for tests and diagnosis: its lines have the
+// contents of messages too, where they are given to Event.Contents. Who reads them
+// may learn what only the two ends of a link should know.
+func NewContentsWriter(w io.Writer) *Writer {
+	c := NewWriter(w)
+	c.contents = true
+	return c
 }
 
 // Flush writes what is buffered. It returns the first error that writing met;
@@ -90,6 +105,10 @@ func New(w *Writer, node string) *Tracer {
 // Enabled reports whether t writes anything, for callers whose values are
 // costly to compute.
 func (t *Tracer) Enabled() bool { return t != nil }
+
+// KeepsContents reports whether t writes what is in messages, for callers who have
+// to encode them for it.
+func (t *Tracer) KeepsContents() bool { return t != nil && t.w.contents }
 
 // Event starts the line of an event at now. Nothing is written before End.
 func (t *Tracer) Event(now qnet.Time, layer, event string) Event {
@@ -166,6 +185,15 @@ func (e Event) ID(key string, id qnet.NodeID) Event {
 	return e
 }
 
+// Contents adds the bytes of a message in hexadecimal under the key "data", if the
+// Writer is one for contents; else nothing. Secrets must not be given to it.
+func (e Event) Contents(b []byte) Event {
+	if e.t != nil && e.t.w.contents {
+		e.b = appendHex(e.b, "data", b)
+	}
+	return e
+}
+
 // Err adds the text of an error under the key "error"; nil adds nothing.
 func (e Event) Err(err error) Event {
 	if e.t == nil || err == nil {
@@ -207,6 +235,11 @@ func appendBool(b []byte, key string, v bool) []byte { return strconv.AppendBool
 
 //go:noinline
 func appendID(b []byte, key string, id qnet.NodeID) []byte { return identity(name(b, key), id) }
+
+//go:noinline
+func appendHex(b []byte, key string, v []byte) []byte {
+	return append(hex.AppendEncode(append(name(b, key), '"'), v), '"')
+}
 
 //go:noinline
 func appendStr(b []byte, key, v string) []byte { return quote(name(b, key), v) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -221,6 +222,43 @@ func TestNil(t *testing.T) {
 	}
 }
 
+// Only a writer for contents has them.
+func TestContents(t *testing.T) {
+	message := []byte{0, 1, 0x9a, 0xff}
+	for _, x := range []struct {
+		new  func(io.Writer) *trace.Writer
+		keep bool
+		want string
+	}{
+		{trace.NewWriter, false, `{"t":1,"node":"alice","layer":"l","event":"send","bytes":4,"last":true}` + "\n"},
+		{trace.NewContentsWriter, true, `{"t":1,"node":"alice","layer":"l","event":"send","bytes":4,"data":"00019aff","last":true}` + "\n"},
+	} {
+		var out bytes.Buffer
+		w := x.new(&out)
+		tr := trace.New(w, "alice")
+		if tr.KeepsContents() != x.keep {
+			t.Errorf("keeps contents: %t", !x.keep)
+		}
+		send := func() { tr.Event(1, "l", "send").Uint("bytes", 4).Contents(message).Bool("last", true).End() }
+		send()
+		if err := w.Flush(); err != nil || out.String() != x.want {
+			t.Errorf("got %s, %v\nwant %s", out.String(), err, x.want)
+		}
+		w = x.new(io.Discard)
+		tr = trace.New(w, "alice")
+		if n := testing.AllocsPerRun(100, send); n != 0 {
+			t.Errorf("%v allocations, with contents: %t", n, x.keep)
+		}
+	}
+	var tr *trace.Tracer
+	if tr.KeepsContents() {
+		t.Error("a nil tracer keeps contents")
+	}
+	if n := testing.AllocsPerRun(100, func() { tr.Event(1, "l", "send").Contents(message).End() }); n != 0 {
+		t.Errorf("%v allocations when disabled", n)
+	}
+}
+
 func event(tr *trace.Tracer, i uint64) {
 	tr.Event(qnet.Time(i), "link", "reply").Uint("cycle", i).Str("label", "Ψ+").Float("f", 0.94).ID("peer", 0xdeadbeef).Bool("ok", true).End()
 }
@@ -232,6 +270,19 @@ func BenchmarkEnabled(b *testing.B) {
 	for b.Loop() {
 		i++
 		event(tr, i)
+	}
+}
+
+func BenchmarkContents(b *testing.B) {
+	message := make([]byte, 40)
+	for _, w := range []*trace.Writer{trace.NewWriter(io.Discard), trace.NewContentsWriter(io.Discard)} {
+		tr := trace.New(w, "alice")
+		b.Run(fmt.Sprintf("kept=%t", tr.KeepsContents()), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				tr.Event(1, "control", "send").Uint("bytes", 40).Contents(message).End()
+			}
+		})
 	}
 }
 

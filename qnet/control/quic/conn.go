@@ -521,7 +521,7 @@ func (c *conn) deliver(b []byte) {
 			return
 		case c.e.handlesItself(t):
 		default:
-			c.p.trace("deliver", nil, t, len(m))
+			c.p.trace("deliver", nil, t, len(m), nil)
 			if h := c.e.handler(t); h != nil {
 				h.Datagram(c.peer, m)
 			}

@@ -395,7 +395,7 @@ func (e *Endpoint) Datagram(to qnet.NodeID, m wire.Message) error {
 	if len(e.scratch) > wire.MaxDatagram {
 		return qnet.Errorf(qnet.ErrInvalid, "control: datagram to %s: message %s has %d bytes, more than %d", p.conf.Name, wire.Name(m), len(e.scratch), wire.MaxDatagram)
 	}
-	p.trace("send", nil, m.Type(), len(e.scratch))
+	p.trace("send", nil, m.Type(), len(e.scratch), e.scratch)
 	p.datagram(e.scratch)
 	return nil
 }

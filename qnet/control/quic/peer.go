@@ -13,6 +13,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"qstack/qnet"
+	"qstack/qnet/control"
 	"qstack/qnet/trace"
 	"qstack/qnet/wire"
 )
@@ -41,8 +42,9 @@ func (p *peer) event(name string) trace.Event {
 	return p.e.conf.Tracer.Event(p.e.networkTime(), "control", name).Str("peer", p.conf.Name)
 }
 
-// trace traces a message of s, or a datagram if s is nil.
-func (p *peer) trace(event string, s *stream, t wire.Type, size int) {
+// trace traces a message of s, or a datagram if s is nil. contents are nil where
+// the trace is not to have them.
+func (p *peer) trace(event string, s *stream, t wire.Type, size int, contents []byte) {
 	if p.e.conf.Tracer == nil {
 		return
 	}
@@ -50,7 +52,11 @@ func (p *peer) trace(event string, s *stream, t wire.Type, size int) {
 	if s != nil {
 		e = e.Uint("stream", s.number)
 	}
-	e.Uint("type", uint64(t)).Int("bytes", int64(size)).End()
+	e = e.Uint("type", uint64(t)).Int("bytes", int64(size))
+	if contents != nil {
+		e = control.Contents(e, t, contents)
+	}
+	e.End()
 }
 
 func (e *Endpoint) sortedPeers() []*peer {

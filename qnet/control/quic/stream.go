@@ -58,7 +58,12 @@ func (s *stream) Send(m wire.Message) {
 	}
 	stamp, timed := s.nextStamp()
 	n, unsent := s.out.append(stamp, timed, m)
-	s.p.trace("send", s, m.Type(), n)
+	var contents []byte
+	if e := s.p.e; n > 0 && e.conf.Tracer.KeepsContents() {
+		e.scratch = wire.Append(e.scratch[:0], m) // out may be written by now
+		contents = e.scratch
+	}
+	s.p.trace("send", s, m.Type(), n, contents)
 	switch name := s.p.conf.Name; {
 	case n > wire.MaxMessage:
 		s.abort(qnet.ErrInvalid, qnet.Errorf(qnet.ErrInvalid, "control: stream to %s: message %s has %d bytes, more than %d", name, wire.Name(m), n, wire.MaxMessage))
@@ -307,7 +312,7 @@ var errAfterEnd = errors.New("comes after End")
 
 // message delivers one message.
 func (s *stream) message(t wire.Type, m []byte) {
-	s.p.trace("deliver", s, t, len(m))
+	s.p.trace("deliver", s, t, len(m), nil)
 	if s.end != qnet.OK {
 		s.c.reject("stream", &wire.DecodeError{Message: t, Field: "header", Err: errAfterEnd})
 		return

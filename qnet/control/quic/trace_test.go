@@ -2,11 +2,13 @@ package quic
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"testing"
 
 	"qstack/qnet"
 	"qstack/qnet/trace"
+	"qstack/qnet/wire"
 )
 
 // A trace has every message that is sent and delivered, as in virtual time.
@@ -76,6 +78,60 @@ func TestTrace(t *testing.T) {
 		}
 		if want := []counts{{1, 2, 1, 1}, {1, 1, 2, 1}}[i]; got != want {
 			t.Errorf("%s: %+v, want %+v", n.name, got, want)
+		}
+	}
+}
+
+// With contents it has the bytes of what link and network layer send, as in virtual
+// time, and of nobody else.
+func TestTraceContents(t *testing.T) {
+	ca := newAuthority(t)
+	for _, keep := range []bool{false, true} {
+		var file bytes.Buffer
+		w := trace.NewWriter(&file)
+		if keep {
+			w = trace.NewContentsWriter(&file)
+		}
+		a, b := newNode(t, ca, "alice", Config{Tracer: trace.New(w, "alice")}), newNode(t, ca, "bob", Config{})
+		link(t, a, b, 0)
+		var sent [][]byte
+		send := func(service wire.Service) {
+			m := &message{typ: wire.Type(service)<<4 | 0xf, N: 1, Pad: []byte("datagram")}
+			if err := a.Endpoint.Datagram(b.ID(), m); err != nil {
+				t.Error(err)
+			}
+			sent = append(sent, wire.Append(nil, m))
+			m.Pad = []byte("opens a stream")
+			s, err := a.Endpoint.Open(b.ID(), m, &recorder{n: a})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			sent = append(sent, wire.Append(nil, m))
+			m.Pad = []byte("goes on")
+			s.Send(m)
+			sent = append(sent, wire.Append(nil, m))
+		}
+		a.do(func() { // nobody is connected yet
+			for _, service := range []wire.Service{wire.ServiceLink, wire.ServiceNetwork, wire.ServiceTransport, wire.ServiceFabric, wire.ServiceOracle} {
+				send(service)
+			}
+			if err := w.Flush(); err != nil {
+				t.Error(err)
+			}
+		})
+		records, err := trace.Read(&file)
+		if err != nil || len(records) != len(sent) {
+			t.Fatalf("%d lines, want %d; %v", len(records), len(sent), err)
+		}
+		for i, r := range records {
+			var want any
+			if keep && i < 6 {
+				want = hex.EncodeToString(sent[i])
+			}
+			if r.Event != "send" || r.Fields["data"] != want {
+				t.Errorf("line %d: %+v, want %v", i, r, want)
+			}
 		}
 	}
 }
