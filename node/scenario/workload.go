@@ -409,7 +409,10 @@ func (p *parser) workloadType(t *toml.Table, deadline time.Duration) WorkloadTyp
 	}
 	w.Type = RequestType(p.one(t, "type", requestTypeNames[:]...))
 	w.Share = t.Number("share", 1)
-	w.Rate, _ = t.Quantity("rate", &toml.Frequencies)
+	var rated bool
+	if w.Rate, rated = t.Quantity("rate", &toml.Frequencies); rated && w.Rate == 0 { // which stands for no bound where the key is left out
+		p.doc.Problem(t.Key("rate"), rateRange, minRate, maxRate)
+	}
 	if w.Lasts, _ = p.duration(t, "lasts"); t.Has("lasts") {
 		if t.Get("pairs") != nil {
 			p.doc.Problem(t.Key("pairs"), "a stream, which lasts = TIME makes, has no number of pairs: leave one of both out")
@@ -580,7 +583,7 @@ func (t *WorkloadType) check(key string, report reporter) {
 		report(key+".pairs", "must be from 1 to %d, at most %d numbers", MaxRequest, maxRange)
 	}
 	if t.Rate != 0 && !(t.Rate >= minRate && t.Rate <= maxRate) {
-		report(key+".rate", "must be from %g Hz to %g Hz", minRate, maxRate)
+		report(key+".rate", rateRange, minRate, maxRate)
 	}
 	checkRange(t.Cancel, 0, 1, key+".cancel", report)
 	if cancels := t.Cancel > 0; cancels != (t.CancelAfter > 0) || t.CancelAfter > maxDuration {

@@ -12,6 +12,8 @@ import (
 const (
 	minRate = 1e-3
 	maxRate = 1e9
+
+	rateRange = "must be from %g Hz to %g Hz"
 )
 
 // purposes reads those that both ends listen to.
