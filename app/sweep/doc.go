@@ -33,7 +33,8 @@
 // A row is one alternative of each axis of its grid, "single/keep/low". Alternatives
 // are laid over the base in the order of the axes, see toml.Document.Overlay, and the
 // result is read as strictly as any scenario: an error names the file and the key
-// that it stands in.
+// that it stands in. Two axes of a grid, or an axis and the grid itself, that set the
+// same key are an error, as one would hide the other.
 //
 // A folder stands for the sweep.toml in it, or for all scenarios in it; a scenario
 // without [sweep] is a grid of one row.

@@ -59,6 +59,7 @@ func (s *Sweep) load(src Source, file string) error {
 		if len(r.order) == 0 {
 			doc.Missing("sweep", "axis", "a sweep wants axes, as in [sweep.axis.load]")
 		}
+		r.shadows(g, r.all(), nil)
 		r.cross(g, r.all(), nil, 0)
 		s.Grids = append(s.Grids, g)
 	}
@@ -167,6 +168,7 @@ func (r *reader) grid(t *toml.Table) *Grid {
 	}
 	t.Done()
 	if r.doc.OK() {
+		r.shadows(g, axes, t)
 		r.cross(g, axes, set, seeds)
 	}
 	return g

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"qstack/app/workload"
+	"qstack/qnet"
 	"qstack/qnet/toml"
 )
 
@@ -181,14 +183,19 @@ func (p *referee) read(root *toml.Table, r *Reference) {
 		t.Done()
 	}
 	for _, t := range root.Array("above") {
-		r.Aboves = append(r.Aboves, Above{Name: p.name(t), Rows: p.rows(t), Figures: p.figures(t), To: t.Required("to", "want a figure"),
-			Sigmas: p.positive(t, "sigmas", 5), Widest: p.positive(t, "widest", math.Inf(1))})
+		x := Above{Name: p.name(t), Rows: p.rows(t), Figures: p.figures(t), To: t.Required("to", "want a figure"),
+			Sigmas: p.positive(t, "sigmas", 5), Widest: p.positive(t, "widest", math.Inf(1))}
+		if x.To != "" {
+			p.known(t.Key("to"), x.To)
+		}
+		r.Aboves = append(r.Aboves, x)
 		t.Done()
 	}
 	for _, t := range root.Array("spread") {
 		x := Spread{Name: p.name(t), Rows: p.rows(t)}
 		if want := t.Sub("want"); want != nil {
 			for _, figure := range want.InOrder() {
+				p.known(want.Key(figure), figure)
 				x.Want = append(x.Want, FigureValue{figure, want.Number(figure, 0)})
 			}
 		} else if !t.Has("want") {
@@ -217,6 +224,7 @@ func (p *referee) defaults(t *toml.Table, d defaults) defaults {
 			if t == nil {
 				continue
 			}
+			p.known(sub.Key(names[i]), names[i])
 			changed[names[i]] = Tolerance{p.positive(t, "relative", 0), p.positive(t, "sigmas", 0)}
 			if !t.Has("relative") && !t.Has("sigmas") {
 				p.doc.Missing(t.Path(), "relative", "want relative, sigmas or both")
@@ -247,6 +255,7 @@ func (p *referee) wants(t *toml.Table, d defaults) (out []Want) {
 		}
 		for _, figure := range figures.InOrder() {
 			w := Want{Row: row, Note: note, Type: typ, Figure: figure, LeastRuns: d.runs, LeastTime: d.time}
+			p.known(figures.Key(figure), figure)
 			tol, ok := d.tolerance[figure]
 			w.Judge, w.Tolerance = judge && ok, tol
 			p.value(figures, figure, &w, d.err)
@@ -304,7 +313,34 @@ func (p *referee) row(t *toml.Table, key string) string {
 }
 
 func (p *referee) figure(t *toml.Table) string {
-	return t.Required("figure", `want a figure, as in figure = "throughput_hz"`)
+	name := t.Required("figure", `want a figure, as in figure = "throughput_hz"`)
+	if name != "" {
+		p.known(t.Key("figure"), name)
+	}
+	return name
+}
+
+// known reports a name that is none of a figure.
+func (p *referee) known(key, name string) {
+	all := workload.TypeFigures()
+	if slices.Contains(all, name) {
+		return
+	}
+	if code, ok := strings.CutPrefix(name, workload.FigureFailed+"."); ok && isCode(code) {
+		return
+	}
+	p.doc.Problem(key, "there is no figure %q; there are %s, and %s.CODE, as in %q",
+		toml.Shorten(name), listed(all), workload.FigureFailed, workload.FigureFailed+"."+qnet.ErrBusy.Error())
+}
+
+// isCode reports whether a text is that of a code of failures.
+func isCode(text string) bool {
+	for c := qnet.OK + 1; c < 1<<8; c++ {
+		if c.Error() == text {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *referee) truth(t *toml.Table, key string) bool {
@@ -338,8 +374,9 @@ func (p *referee) rows(t *toml.Table) *regexp.Regexp {
 func (p *referee) figures(t *toml.Table) []string {
 	list, ok := t.Get("figures").([]any)
 	var out []string
-	for _, v := range list {
+	for i, v := range list {
 		if text, isText := v.(string); isText {
+			p.known(toml.Element(t.Key("figures"), i), text)
 			out = append(out, text)
 		}
 	}

@@ -100,16 +100,17 @@ const (
 )
 
 // Fidelity stands for whichever fidelity a type has: that of the oracle or, where
-// pairs are measured, that of the outcomes.
-const Fidelity = "fidelity"
+// pairs are measured, that of the outcomes; of types that are not all of one kind the
+// mean over their pairs.
+const Fidelity = workload.FigureFidelity
 
 // figure returns a figure of a summary.
 func figure(s *workload.Summary, typ, origin, name string) (workload.Row, bool) {
 	if s == nil {
 		return workload.Row{}, false
 	}
-	if name != Fidelity {
-		return s.Row(typ, origin, name)
+	if row, ok := s.Row(typ, origin, name); ok || name != Fidelity {
+		return row, ok
 	}
 	if row, ok := s.Row(typ, origin, workload.FigureOracle); ok {
 		return row, ok
