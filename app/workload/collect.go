@@ -550,7 +550,8 @@ func (c *collector) finish(r *Result, period float64) {
 		r.All.Offered += t.Offered
 	}
 	t := all.result(c.window, seconds)
-	t.Name, t.Offered = "all", r.All.Offered
+	t.Name, t.Offered = AllTypes, r.All.Offered
+	t.mix(r.Types)
 	r.All = t
 	r.Queue = c.queue.result()
 	r.Expired = c.expired

@@ -31,14 +31,14 @@ var sections = []section{
 	{"throughput", "throughput, pairs/s", []line{{"", FigureThroughput}, {"offered", FigureOffered}}},
 	{"latency", "latency, s", []line{{"", FigureLatency}}},
 	{"scaled-latency", "latency over pairs, s", []line{{"", FigureScaled}, {"half below", FigureScaledP50}, {"90 % below", FigureScaledP90}, {"99 % below", FigureScaledP99}}},
-	{"fidelity", "fidelity", []line{{"asked for", FigureMinimum}, {"oracle", FigureOracle}, {"from outcomes", FigureOutcomes}, {"wrong in X", FigureQBERX}, {"wrong in Y", FigureQBERY}, {"wrong in Z", FigureQBERZ},
+	{"fidelity", "fidelity", []line{{"asked for", FigureMinimum}, {"in the mean", FigureFidelity}, {"oracle", FigureOracle}, {"from outcomes", FigureOutcomes}, {"wrong in X", FigureQBERX}, {"wrong in Y", FigureQBERY}, {"wrong in Z", FigureQBERZ},
 		{"prepared states, oracle", FigurePrepared}, {"S of CHSH", FigureCHSH}, {"halves not read", FigureUnread},
 		{"by test rounds", FigureLearnt}, {"at least", FigureLearntLower}, {"at most", FigureLearntUpper}, {"test rounds", FigureRounds}}},
 }
 
 // fair is what the origins are compared in.
 var fair = []line{{"throughput, pairs/s", FigureThroughput}, {"completed", FigureCompleted}, {"latency, s", FigureLatency},
-	{"latency over pairs, s", FigureScaled}, {"fidelity, oracle", FigureOracle}, {"fidelity, from outcomes", FigureOutcomes}}
+	{"latency over pairs, s", FigureScaled}, {"fidelity, oracle", FigureOracle}, {"fidelity, from outcomes", FigureOutcomes}, {"fidelity", FigureFidelity}}
 
 // WriteTable prints the groups of figures that are named, all if there are none:
 // means over the runs with half their 95 % confidence intervals, of all requests

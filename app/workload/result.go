@@ -107,8 +107,7 @@ type Figures struct {
 	// prepared pairs it is F = 1 − (eX+eY+eZ)/2, where e is 1 less the mean fidelity of
 	// the peer's half, when that was handed up, to the state that the creator's outcome
 	// in X, Y or Z announces: the fidelity of the pairs, with the read-out of the
-	// creator, which is what minimum fidelities are of. Of all types together it is
-	// that of kept pairs, if there are any.
+	// creator, which is what minimum fidelities are of.
 	Oracle Estimate `json:"fidelity_oracle,omitzero"`
 	// Prepared is the mean of these fidelities, of outcomes in any basis. With bases
 	// X, Y and Z equally often it is (2F+1)/3.
@@ -121,6 +120,13 @@ type Figures struct {
 	Unread uint64 `json:"unread,omitempty"`
 	// CHSH is S of the outcomes of measured pairs with these bases.
 	CHSH Estimate `json:"chsh_s,omitzero"`
+	// Fidelity is of all types together, where some keep pairs and others measure or
+	// prepare them: the mean over the pairs of the fidelity that their type has, that of
+	// the oracle or else that from outcomes. Its error is that of these fidelities, for as
+	// many pairs of each type as there were. N is the number of pairs; those of types
+	// without a fidelity are not among them. Oracle, Prepared and Outcomes, which would
+	// be of some types alone, are 0 then.
+	Fidelity Estimate `json:"fidelity,omitzero"`
 }
 
 // Estimate is a mean with its standard error. N is the number of observations;
@@ -229,6 +235,7 @@ const (
 	FigureQBERX      = "qber_x"
 	FigureQBERY      = "qber_y"
 	FigureQBERZ      = "qber_z"
+	FigureFidelity   = "fidelity" // type all only, of types that are not all of one kind
 	FigureUnread     = "unread"
 	FigureCHSH       = "chsh_s"
 	// Of test rounds, by the end that learnt as origin.
@@ -254,3 +261,12 @@ const (
 	// hears from one end only, of the link.
 	FigureNoMessageOther = "no_message_other"
 )
+
+// TypeFigures returns the names of the figures that a type of request may have,
+// whoever made the requests, and FigureFidelity. FigureFailed stands for those of
+// its codes too.
+func TypeFigures() []string {
+	return []string{FigureThroughput, FigureLatency, FigureScaled, FigureScaledP50, FigureScaledP90, FigureScaledP99,
+		FigureFidelity, FigureOracle, FigurePrepared, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ, FigureCHSH, FigureUnread,
+		FigureRequests, FigureCompleted, FigureFailed, FigureOpen, FigurePairs, FigureOffered, FigureMinimum}
+}

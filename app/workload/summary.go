@@ -66,6 +66,7 @@ func (r *Result) figures() []figure {
 			add(t.Name, of.origin, FigureQBERZ, f.Outcomes.Z)
 			add(t.Name, of.origin, FigurePrepared, f.Prepared)
 			add(t.Name, of.origin, FigureCHSH, f.CHSH)
+			add(t.Name, of.origin, FigureFidelity, f.Fidelity)
 			if f.Unread > 0 {
 				count(t.Name, of.origin, FigureUnread, f.Unread)
 			}
@@ -92,6 +93,7 @@ func (r *Result) figures() []figure {
 		difference(FigureScaled, a.Scaled.Estimate, b.Scaled.Estimate)
 		difference(FigureOracle, a.Oracle, b.Oracle)
 		difference(FigureOutcomes, a.Outcomes.F, b.Outcomes.F)
+		difference(FigureFidelity, a.Fidelity, b.Fidelity)
 	}
 	add("", "", FigureQueue, Estimate{Mean: r.Queue.Mean, N: 1})
 	add("", "", FigureQueueMax, Estimate{Mean: r.Queue.Max, N: 1})
