@@ -194,11 +194,10 @@ func (l *lane) join() {
 			continue
 		}
 		if test, _ := q.tests(h.seq); test {
-			basis := axis(q.bases.Basis(o.basis))
 			e.skip(q)
-			e.saw(q, h.seq, h.label, basis, o.bit)
-			if items = append(items, Outcome{Seq: h.seq, Basis: basis, Bit: o.bit}); len(items) == maxOutcomes {
-				e.send(e.cfg.Peer, &Outcomes{Link: e.cfg.ID, ID: q.ID, Items: items})
+			e.saw(q, h.seq, h.label, q.bases.Basis(o.basis), o.bit)
+			if items = append(items, Outcome{Seq: h.seq, Basis: o.basis, Bit: o.bit}); len(items) == maxOutcomes {
+				e.tellOutcomes(q.ID, q.axes(), items)
 				items = items[:0]
 			}
 			continue
@@ -212,8 +211,8 @@ func (l *lane) join() {
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out
-	if e.outcomes.Items = items; len(items) > 0 {
-		e.send(e.cfg.Peer, &Outcomes{Link: e.cfg.ID, ID: q.ID, Items: items})
+	if len(items) > 0 {
+		e.tellOutcomes(q.ID, q.axes(), items)
 	}
 	if len(out) > 0 {
 		e.took(q, uint64(len(out)))

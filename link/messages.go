@@ -281,7 +281,8 @@ func (m *Mismatch) Fields(c *wire.Codec) {
 	wire.Uint(c, "use", &m.Use, 0, "request that both ends could serve")
 }
 
-// Outcome is what the sender of Outcomes saw in one test round.
+// Outcome is what the sender of Outcomes saw in one test round. Basis is a number in
+// its list of bases.
 type Outcome struct {
 	Seq        uint64
 	Basis, Bit uint8
@@ -291,6 +292,7 @@ type Outcome struct {
 type Outcomes struct {
 	Link  physical.LinkID
 	ID    RequestID
+	Bases []qnet.Basis
 	Items []Outcome
 }
 
@@ -305,10 +307,16 @@ func (*Outcomes) Doc() string {
 func (m *Outcomes) Fields(c *wire.Codec) {
 	linkField(c, &m.Link)
 	idField(c, &m.ID)
+	wire.List(c, "bases", &m.Bases, physical.MaxBases, func(c *wire.Codec, b *qnet.Basis) {
+		c.Basis("basis", b, "axis that the sender measured")
+	}, "of the test rounds")
 	wire.List(c, "items", &m.Items, maxOutcomes, func(c *wire.Codec, o *Outcome) {
 		c.Uvarint("seq", &o.Seq, "number of the pair on the link")
-		wire.Uint(c, "basis", &o.Basis, 4, "0 X, 1 Y, 2 Z, 3 another")
+		wire.Uint(c, "basis", &o.Basis, physical.MaxBases, "its number among the bases, from 0")
 		wire.Uint(c, "bit", &o.Bit, 2, "outcome")
+		if c.Decoding() && int(o.Basis) >= len(m.Bases) {
+			c.Fail("basis", wire.ErrRange)
+		}
 	}, "test rounds")
 }
 

@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"math"
 	"testing"
 
 	"qstack/link"
@@ -39,7 +40,8 @@ func samples() []wire.Message {
 			Steps: []uint64{0}, Labels: []byte{1}, Lost: true},
 		&link.BulkAck{Link: 3, Lane: 5, Window: windowBase + 2, Next: 46},
 		&link.Mismatch{Link: 3, Lane: 5, Window: windowBase + 2, Use: id + 4},
-		&link.Outcomes{Link: 3, ID: id, Items: []link.Outcome{{Seq: seqBase + 70, Basis: 2, Bit: 1}, {Seq: seqBase + 71, Basis: 3}}},
+		&link.Outcomes{Link: 3, ID: id, Bases: []qnet.Basis{qnet.BasisZ, qnet.BasisXZ(0.75), {Theta: 1.5, Phi: -2}},
+			Items: []link.Outcome{{Seq: seqBase + 70, Basis: 2, Bit: 1}, {Seq: seqBase + 71, Basis: 1}}},
 		&link.Memory{Link: 3, Number: 17, Storage: true},
 	}
 }
@@ -58,6 +60,27 @@ func TestMessagesRejected(t *testing.T) {
 		&link.LinkExpire{First: 7, End: 6},
 		&link.LinkExpire{First: 7, End: 7000},
 		&link.Reply{Label: 4},
+		&link.Outcomes{Items: []link.Outcome{{}}},
+		&link.Outcomes{Bases: []qnet.Basis{qnet.BasisX}, Items: []link.Outcome{{}, {Basis: 1}}},
+		&link.Outcomes{Bases: []qnet.Basis{{Theta: math.NaN()}}},
+		&link.Outcomes{Bases: []qnet.Basis{{Phi: math.Inf(-1)}}},
+		&link.Outcomes{Bases: make([]qnet.Basis, physical.MaxBases+1)},
 		&link.Gen{Lane: 1 << 12},
 	)
+}
+
+// The largest OUTCOMES is a datagram.
+func TestOutcomesFit(t *testing.T) {
+	m := &link.Outcomes{Link: 1<<32 - 1, ID: wire.MaxUvarint, Bases: make([]qnet.Basis, physical.MaxBases)}
+	for {
+		more := *m
+		more.Items = append(more.Items[:len(m.Items):len(m.Items)], link.Outcome{Seq: wire.MaxUvarint, Basis: physical.MaxBases - 1, Bit: 1})
+		if err := wire.Parse(wire.Append(nil, &more), new(link.Outcomes)); err != nil {
+			break // one item too many
+		}
+		m = &more
+	}
+	if n := len(wire.Append(nil, m)); len(m.Items) < 16 || n > wire.MaxDatagram {
+		t.Errorf("%d items take %d bytes, want %d at most", len(m.Items), n, wire.MaxDatagram)
+	}
 }

@@ -21,25 +21,15 @@ type testRound struct {
 	usage estimate.Usage
 	point int
 	known [2]bool // by side
-	basis [2]uint8
+	bases [2]qnet.Basis
 	bit   [2]uint8
 }
 
-// axes are the bases of test rounds.
+// axes are the bases of test rounds of pairs that are not measured anyway.
 var axes = [3]qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}
 
-// axis returns the number of a basis in axes, their number if it is none of them.
-func axis(b qnet.Basis) uint8 {
-	for i, a := range axes {
-		if a == b {
-			return uint8(i)
-		}
-	}
-	return uint8(len(axes))
-}
-
-// tests reports whether a pair of a request is a test round, and in which basis it
-// is measured.
+// tests reports whether a pair of a request is a test round, and in which of axes it
+// is measured if it is kept.
 func (q *request) tests(seq uint64) (bool, int) {
 	if q.testing == 0 {
 		return false, 0
@@ -64,8 +54,8 @@ func (l *lane) test(q *request, p Pair, basis int) {
 				e.free(half)
 				return
 			}
-			e.saw(q, p.Seq, p.Label, uint8(basis), r.Bit)
-			e.tellOutcome(q.ID, Outcome{Seq: p.Seq, Basis: uint8(basis), Bit: r.Bit})
+			e.saw(q, p.Seq, p.Label, axes[basis], r.Bit)
+			e.tellOutcomes(q.ID, axes[basis:basis+1], append(e.outcomes.Items[:0], Outcome{Seq: p.Seq, Bit: r.Bit}))
 		})
 	}
 	if !l.group.store {
@@ -104,15 +94,25 @@ func (l *lane) test(q *request, p Pair, basis int) {
 	})
 }
 
-// tellOutcome tells the peer the outcome of a test round.
-func (e *end) tellOutcome(id RequestID, o Outcome) {
-	e.outcomes.Link, e.outcomes.ID = e.cfg.ID, id
-	e.outcomes.Items = append(e.outcomes.Items[:0], o)
-	e.send(e.cfg.Peer, &e.outcomes)
+// axes returns the bases of this end in a request whose pairs are measured.
+func (q *request) axes() []qnet.Basis {
+	if len(q.bases.Bases) == 0 {
+		return axes[2:]
+	}
+	return q.bases.Bases
+}
+
+// tellOutcomes tells the peer the outcomes of test rounds in the given bases. The items
+// may be in the memory of those that were told before.
+func (e *end) tellOutcomes(id RequestID, bases []qnet.Basis, items []Outcome) {
+	m := &e.outcomes
+	m.Link, m.ID, m.Items = e.cfg.ID, id, items
+	m.Bases = append(m.Bases[:0], bases...)
+	e.send(e.cfg.Peer, m)
 }
 
 // saw takes this end's outcome of a test round.
-func (e *end) saw(q *request, seq uint64, label qnet.BellLabel, basis, bit uint8) {
+func (e *end) saw(q *request, seq uint64, label qnet.BellLabel, basis qnet.Basis, bit uint8) {
 	t := e.round(seq)
 	t.label, t.usage, t.point = label, e.usage(q), q.point
 	e.learn(seq, t, e.cfg.Side, basis, bit)
@@ -131,18 +131,20 @@ func (e *end) round(seq uint64) *testRound {
 	return t
 }
 
-func (e *end) learn(seq uint64, t *testRound, side int, basis, bit uint8) {
-	t.known[side], t.basis[side], t.bit[side] = true, basis, bit
+func (e *end) learn(seq uint64, t *testRound, side int, basis qnet.Basis, bit uint8) {
+	t.known[side], t.bases[side], t.bit[side] = true, basis, bit
 	if !t.known[0] || !t.known[1] {
 		return
 	}
 	delete(e.rounds, seq)
-	if b := t.basis[0]; b == t.basis[1] && int(b) < len(axes) {
-		e.estimator.Learn(t.point, t.usage, estimate.Round{Basis: int(b), Label: t.label, A: t.bit[0], B: t.bit[1]})
-		if e.learnt++; e.learnt%64 == 0 {
-			e.estimator.forget()
-			e.reconsider()
-		}
+	r := estimate.Round{Bases: t.bases, Label: t.label, A: t.bit[0], B: t.bit[1]}
+	if !r.Tells() {
+		return
+	}
+	e.estimator.Learn(t.point, t.usage, r)
+	if e.learnt++; e.learnt%64 == 0 {
+		e.estimator.forget()
+		e.reconsider()
 	}
 }
 
@@ -172,6 +174,6 @@ func (e *end) onOutcomes(m *Outcomes) {
 		if t == nil {
 			t = e.round(o.Seq)
 		}
-		e.learn(o.Seq, t, 1-e.cfg.Side, o.Basis, o.Bit)
+		e.learn(o.Seq, t, 1-e.cfg.Side, m.Bases[o.Basis], o.Bit)
 	}
 }

@@ -497,11 +497,11 @@ func TestNothingIsAllocated(t *testing.T) {
 	e := ql2020(t)
 	for _, c := range usages {
 		for range 3000 {
-			e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Basis: 2})
-			e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 0, Basis: 1})
+			e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Bases: both(2)})
+			e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 0, Bases: both(1)})
 		}
 		if n := testing.AllocsPerRun(100, func() {
-			e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Basis: 2})
+			e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Bases: both(2)})
 			if _, err := e.Estimate(0, c.u); err != nil {
 				t.Fatal(err)
 			}
@@ -530,7 +530,7 @@ func BenchmarkEstimate(b *testing.B) {
 		b.Run(c.name+"/learnt", func(b *testing.B) {
 			e := ql2020(b)
 			for i := range 3000 {
-				e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Basis: i % 3})
+				e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Bases: both(i % 3)})
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -554,7 +554,7 @@ func BenchmarkAt(b *testing.B) {
 		b.Run(c.name+"/learnt", func(b *testing.B) {
 			e := ql2020(b)
 			for i := range 3000 {
-				e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Basis: i % 3})
+				e.Learn(0, c.u, estimate.Round{Label: qnet.PsiPlus, B: 1, Bases: both(i % 3)})
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -568,7 +568,7 @@ func BenchmarkLearn(b *testing.B) {
 	e := ql2020(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		e.Learn(0, estimate.Usage{}, estimate.Round{Label: qnet.PsiPlus, B: 1, Basis: 2})
+		e.Learn(0, estimate.Usage{}, estimate.Round{Label: qnet.PsiPlus, B: 1, Bases: both(2)})
 	}
 }
 

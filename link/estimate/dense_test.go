@@ -2,6 +2,7 @@ package estimate_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,12 +78,12 @@ func (d *dense) read(q string, b qnet.Basis, bit int) float64 {
 
 var paulis = [3]qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}
 
-// outcomes returns the probabilities of 00, 01, 10 and 11 of measurements in basis b.
-func (d *dense) outcomes(a, b string, basis qnet.Basis) (p [4]float64) {
+// outcomes returns the probabilities of 00, 01, 10 and 11 of measurements of a and b.
+func (d *dense) outcomes(a, b string, bases [2]qnet.Basis) (p [4]float64) {
 	for k := range p {
 		c := dense{d.Clone(), d.h}
-		if p[k] = c.read(a, basis, k>>1); p[k] > 0 {
-			p[k] *= c.read(b, basis, k&1)
+		if p[k] = c.read(a, bases[0], k>>1); p[k] > 0 {
+			p[k] *= c.read(b, bases[1], k&1)
 		}
 	}
 	return p
@@ -105,7 +106,7 @@ func (h *hardware) errors(do func(d *dense) (a, b string)) (q [3]float64) {
 		d := newDense(h, k)
 		qa, qb := do(&d)
 		for b := range q {
-			q[b] += k.P * wrong(d.outcomes(qa, qb, paulis[b]), k.Label, b)
+			q[b] += k.P * wrong(d.outcomes(qa, qb, both(b)), k.Label, b)
 		}
 	}
 	return q
@@ -219,6 +220,38 @@ func TestMoveExactly(t *testing.T) {
 	}
 }
 
+// tested does what is done to the pair of a test round of a usage until it is
+// measured, and returns its qubits. Storage is initialised when the pair is emitted.
+func (d *dense) tested(u estimate.Usage, half time.Duration) (a, b string) {
+	h := d.h
+	if h.pipelined && u.Type == estimate.Measure {
+		return "0c", "1c"
+	}
+	d.wait("0c", 2*half)
+	d.wait("1c", 2*half)
+	if !u.Store {
+		return "0c", "1c"
+	}
+	qs := [2]string{"0s", "1s"}
+	last := 2 * max(h.specs[0].Gate2, h.specs[1].Gate2)
+	for side, side0 := range []string{"0", "1"} {
+		s := &h.specs[side]
+		d.initialised(side0+"s", 2*half)
+		d.move(side0+"c", side0+"s")
+		d.wait(side0+"s", last-2*s.Gate2)
+	}
+	for side, side0 := range []string{"0", "1"} {
+		s := &h.specs[side]
+		if s.Memory != nil && s.Memory.Indirect {
+			d.wait(side0+"s", s.Init)
+			d.initialised(side0+"c", 0)
+			d.move(side0+"s", side0+"c")
+			qs[side] = side0 + "c"
+		}
+	}
+	return qs[0], qs[1]
+}
+
 // teach gives the estimator rounds with the given error rates.
 func teach(e *estimate.Estimator, u estimate.Usage, l qnet.BellLabel, q [3]float64, n int) {
 	for b := range q {
@@ -235,7 +268,7 @@ func teach(e *estimate.Estimator, u estimate.Usage, l qnet.BellLabel, q [3]float
 				owed--
 				bit ^= 1
 			}
-			e.Learn(0, u, estimate.Round{Basis: b, Label: l, A: 0, B: bit})
+			e.Learn(0, u, estimate.Round{Bases: both(b), Label: l, A: 0, B: bit})
 		}
 	}
 }
@@ -276,35 +309,7 @@ func TestRoundsShowWhatIsTrue(t *testing.T) {
 			if h.p = 1; u.Consecutive {
 				h.p = 0.001
 			}
-			// do is what is done to pairs before they are measured.
-			do := func(d *dense) (a, b string) {
-				if h.pipelined && u.Type == estimate.Measure {
-					return "0c", "1c"
-				}
-				d.wait("0c", 2*half)
-				d.wait("1c", 2*half)
-				if !u.Store {
-					return "0c", "1c"
-				}
-				qs := [2]string{"0s", "1s"}
-				last := 2 * max(h.specs[0].Gate2, h.specs[1].Gate2)
-				for side, side0 := range []string{"0", "1"} {
-					s := &h.specs[side]
-					d.initialised(side0+"s", 2*half)
-					d.move(side0+"c", side0+"s")
-					d.wait(side0+"s", last-2*s.Gate2)
-				}
-				for side, side0 := range []string{"0", "1"} {
-					s := &h.specs[side]
-					if s.Memory != nil && s.Memory.Indirect {
-						d.wait(side0+"s", s.Init)
-						d.initialised(side0+"c", 0)
-						d.move(side0+"s", side0+"c")
-						qs[side] = side0 + "c"
-					}
-				}
-				return qs[0], qs[1]
-			}
+			do := func(d *dense) (a, b string) { return d.tested(u, half) }
 			broken := *h
 			broken.heralds = []herald.Herald{worse}
 			e := h.estimator(t, half)
@@ -391,11 +396,32 @@ func (m mixed) Heralds() []herald.Herald    { return m.heralds }
 // equal ones. Each round is told to learn, if that is given.
 func (h *hardware) bulk(t testing.TB, learn func(estimate.Round), n int, seed uint64) (q [3]tally, half time.Duration) {
 	t.Helper()
+	all := physical.BasisSource{Bases: paulis[:]}
+	rounds, half := h.rounds(t, [2]physical.BasisSource{all, all}, n, seed)
+	for _, r := range rounds {
+		if r.Bases[0] != r.Bases[1] {
+			continue
+		}
+		if learn != nil {
+			learn(r)
+		}
+		b := slices.Index(paulis[:], r.Bases[0])
+		q[b].rounds++
+		var p [4]float64
+		p[2*r.A+r.B] = 1
+		q[b].errors += int(wrong(p, r.Label, b))
+	}
+	return q, half
+}
+
+// rounds measures n pairs of the emulated world, in bases of the given sources.
+func (h *hardware) rounds(t testing.TB, sources [2]physical.BasisSource, n int, seed uint64) (rounds []estimate.Round, half time.Duration) {
+	t.Helper()
 	w := h.world(t, mixed{h.heralds, h.period}, seed)
 	k := w.Link(link)
 	var out [2]physical.Outcomes
 	for side, node := range nodes {
-		w.Device(node).ArmBulk(link, 0, physical.BasisSource{Bases: paulis[:]}, func(o physical.Outcomes, err error) {
+		w.Device(node).ArmBulk(link, 0, sources[side], func(o physical.Outcomes, err error) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -420,19 +446,9 @@ func (h *hardware) bulk(t testing.TB, learn func(estimate.Round), n int, seed ui
 		t.Fatalf("%d pairs of %d", done, n)
 	}
 	w.until(w.loop.Now().Add(time.Second))
-	for i := range labels {
-		b := out[0].Basis[i]
-		if b != out[1].Basis[i] {
-			continue
-		}
-		r := estimate.Round{Basis: int(b), Label: labels[i], A: out[0].Bit[i], B: out[1].Bit[i]}
-		if learn != nil {
-			learn(r)
-		}
-		q[b].rounds++
-		var p [4]float64
-		p[2*r.A+r.B] = 1
-		q[b].errors += int(wrong(p, r.Label, int(b)))
+	for i, l := range labels {
+		bases := [2]qnet.Basis{sources[0].Basis(out[0].Basis[i]), sources[1].Basis(out[1].Basis[i])}
+		rounds = append(rounds, estimate.Round{Bases: bases, Label: l, A: out[0].Bit[i], B: out[1].Bit[i]})
 	}
-	return q, k.HalfDelay()
+	return rounds, k.HalfDelay()
 }

@@ -7,6 +7,17 @@
 // qubits, waiting for other pairs, read-out. Pairs that are sacrificed (test rounds)
 // tell whether the data sheet is true; where they contradict it, they are believed.
 //
+// # What test rounds show
+//
+// Measured along the axes n and m, the product of both outcomes (±1) has the mean
+// Σ n_i·m_i·⟨σi⊗σi⟩ for pairs that are mixtures of Bell states, and so shows one sum of
+// the three correlators that the fidelity is made of. Rounds in equal Pauli bases show
+// one of the three, others a mixture, those of X and Z none. The correlators are found
+// from all settings together, by weighted least squares, and what no setting shows is
+// taken to be as in the data sheet: so is ⟨YY⟩ in the CHSH bases, and all but one
+// sum where both ends have one basis. So are the other terms of a state that is no such
+// mixture, ⟨XY⟩ and the like, which the data sheet has, in axes that show them.
+//
 // # What a minimum fidelity means
 //
 // Of pairs that are kept it is the mean fidelity to the announced Bell state at the

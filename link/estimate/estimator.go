@@ -46,7 +46,7 @@ type Estimate struct {
 	// Model is what follows from the data sheet.
 	Model float64
 	// Measured is what follows from test rounds; the truth is not below Lower, nor
-	// above Upper, each with the Confidence. A basis without rounds is taken to be as
+	// above Upper, each with the Confidence. What rounds do not show is taken to be as
 	// the data sheet has it. Without any Measured is NaN, and the bounds are 0 and 1.
 	Measured, Lower, Upper float64
 	// Confidence is that of the bounds, each on its own.
@@ -98,6 +98,7 @@ type Estimator struct {
 	doubt  float64 // −log of 1−Confidence
 	ends   [2]endOf
 	points []pointOf
+	rows   []row // memory of evidence
 }
 
 // endOf is what holds of one end.
@@ -200,39 +201,44 @@ type response struct {
 	wait, spread       time.Duration // of the first pair for the last
 }
 
-// measured returns the response of Measure requests.
-func (e *Estimator) measured(kinds []kind, await bool) (r response) {
-	for b := range 3 {
-		var p plan
-		var bias, contrast [2]float64
-		for side := range e.ends {
-			q := &e.ends[side].communication
-			age := q.measure(b)
-			switch {
-			case e.cfg.Immediate:
-				age = 0
-			case await:
-				age += 2 * e.cfg.Half
-			}
-			r.plan.ready = max(r.plan.ready, age)
-			p.halves[side] = q.over(age)
-			bias[side], contrast[side] = q.read(b)
+// paulis are the bases X, Y and Z.
+var paulis = [3]qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}
+
+// direct returns what becomes of a pair of which both halves are measured at once, or
+// when the herald is known, until they are read out, and how they are.
+func (e *Estimator) direct(bases [2]qnet.Basis, await bool) (p plan, halves [2]reading) {
+	for side, b := range bases {
+		q := &e.ends[side].communication
+		age := q.measure(b)
+		switch {
+		case e.cfg.Immediate:
+			age = 0
+		case await:
+			age += 2 * e.cfg.Half
 		}
-		r.correlators[b], r.slope[b] = read(kinds, b, &p, bias, contrast)
+		p.ready = max(p.ready, age)
+		p.halves[side] = q.over(age)
+		halves[side] = q.read(b)
+	}
+	return p, halves
+}
+
+// measured returns the response of Measure requests.
+func (e *Estimator) measured(kinds []kind) (r response) {
+	for i, b := range paulis {
+		p, halves := e.direct([2]qnet.Basis{b, b}, !e.cfg.Pipelined)
+		r.plan.ready = max(r.plan.ready, p.ready)
+		r.set(i, kinds, &p, &halves)
 	}
 	return r
 }
 
-// read returns the mean correlator of outcomes in a basis, with the sign that the
-// label gives it, and how it changes with that of the heralded pair.
-func read(kinds []kind, b int, p *plan, bias, contrast [2]float64) (correlator, slope float64) {
-	for i := range kinds {
-		k := &kinds[i]
-		w := p.apply(&k.state)
-		c := bias[0]*bias[1] + contrast[0]*bias[1]*w[4*(b+1)] + bias[0]*contrast[1]*w[b+1] + contrast[0]*contrast[1]*w[5*(b+1)]
-		correlator += k.p * signs[k.label][b] * c
-	}
-	return correlator, contrast[0] * contrast[1] * p.halves[0][b+1][b+1] * p.halves[1][b+1][b+1]
+// set fills in the correlator of a Pauli basis, and how it changes with that of the
+// heralded pair.
+func (r *response) set(i int, kinds []kind, p *plan, halves *[2]reading) {
+	u := unit(i)
+	r.correlators[i], _ = read(kinds, u, p, halves)
+	r.slope[i] = gain(u, p, halves)[i]
 }
 
 // prepared returns the response of Prepare requests: the creator measures when it
@@ -241,12 +247,12 @@ func (e *Estimator) prepared(kinds []kind, probability float64, u *Usage) (r res
 	r.plan = e.plan(u, probability)
 	c := u.Creator
 	q := &e.ends[c].communication
-	for b := range 3 {
+	for i, b := range paulis {
 		p := r.plan
 		p.halves[c] = q.over(2*e.cfg.Half + q.measure(b))
-		bias, contrast := [2]float64{}, [2]float64{1, 1}
-		bias[c], contrast[c] = q.read(b)
-		r.correlators[b], r.slope[b] = read(kinds, b, &p, bias, contrast)
+		halves := [2]reading{{axis: unit(i), contrast: 1}, {axis: unit(i), contrast: 1}}
+		halves[c] = q.read(b)
+		r.set(i, kinds, &p, &halves)
 	}
 	return r
 }
@@ -288,7 +294,7 @@ func (e *Estimator) kept(kinds []kind, probability float64, u *Usage) (r respons
 func (e *Estimator) response(kinds []kind, probability float64, u *Usage) response {
 	switch u.Type {
 	case Measure:
-		r := e.measured(kinds, !e.cfg.Pipelined)
+		r := e.measured(kinds)
 		cycles, attempts := block(u.Pattern)
 		r.plan.attempt = cycles / attempts * e.cfg.Period
 		return r
@@ -296,36 +302,6 @@ func (e *Estimator) response(kinds []kind, probability float64, u *Usage) respon
 		return e.prepared(kinds, probability, u)
 	}
 	return e.kept(kinds, probability, u)
-}
-
-// test returns the response of the test rounds of a usage: the outcomes of
-// measurements of both halves.
-func (e *Estimator) test(kinds []kind, probability float64, u *Usage) (r response) {
-	if class(u) != classStored {
-		return e.measured(kinds, u.Type != Measure || !e.cfg.Pipelined)
-	}
-	alone := Usage{Type: Keep, Store: true, Lanes: u.Lanes, Pattern: u.Pattern}
-	r.plan = e.plan(&alone, probability)
-	for b := range 3 {
-		p := r.plan
-		var bias, contrast [2]float64
-		for side := range e.ends {
-			d := &e.ends[side]
-			q := &d.storage
-			if d.indirect {
-				// Into a communication qubit that is initialised for it.
-				q = &d.communication
-				wait, back := d.storage.over(q.init), d.out.channel(1-q.noise.InitDepolarising, 1)
-				p.then(side, &wait)
-				p.then(side, &back)
-			}
-			last := q.over(q.measure(b))
-			p.then(side, &last)
-			bias[side], contrast[side] = q.read(b)
-		}
-		r.correlators[b], r.slope[b] = read(kinds, b, &p, bias, contrast)
-	}
-	return r
 }
 
 // Estimate implements Interface. It fails with qnet.ErrInvalid for a point or a

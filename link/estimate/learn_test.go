@@ -12,9 +12,12 @@ import (
 	"qstack/qnet/qnettest"
 )
 
+// both returns the bases of a round in one of X, Y and Z.
+func both(basis int) [2]qnet.Basis { return [2]qnet.Basis{paulis[basis], paulis[basis]} }
+
 // add gives a learner a round of Φ+, in error or not.
 func add(l *estimate.Learner, basis int, wrong bool) {
-	r := estimate.Round{Basis: basis, Label: qnet.PhiPlus}
+	r := estimate.Round{Bases: both(basis), Label: qnet.PhiPlus}
 	if wrong != (basis == 1) { // in Y the bits of Φ+ differ
 		r.B = 1
 	}
@@ -170,7 +173,7 @@ func TestLearnerRates(t *testing.T) {
 		t.Errorf("fidelity of nothing is %g from %g to %g", f, lower, upper)
 	}
 	l.Memory = 1000
-	for _, r := range []estimate.Round{{Basis: -1}, {Basis: 3}, {Label: 4}} {
+	for _, r := range []estimate.Round{{Bases: [2]qnet.Basis{{Theta: math.NaN()}, {}}}, {Bases: [2]qnet.Basis{{}, {Phi: math.Inf(1)}}}, {Bases: [2]qnet.Basis{qnet.BasisX, qnet.BasisZ}}, {Label: 4}} {
 		l.Add(r) // there is none of these
 	}
 	if l.Rounds(0)+l.Rounds(1)+l.Rounds(2) != 0 {
@@ -181,7 +184,7 @@ func TestLearnerRates(t *testing.T) {
 		for b, sign := range signs {
 			for bits := range uint8(4) {
 				l := estimate.Learner{Memory: 1e12}
-				l.Add(estimate.Round{Basis: b, Label: qnet.BellLabel(label), A: bits >> 1, B: bits & 1})
+				l.Add(estimate.Round{Bases: both(b), Label: qnet.BellLabel(label), A: bits >> 1, B: bits & 1})
 				want := 0.0
 				if equal := bits == 0 || bits == 3; equal != (sign > 0) {
 					want = 1
@@ -227,8 +230,9 @@ func twoPoints(t *testing.T, f [2]float64) *estimate.Estimator {
 // rounds teaches a point rounds of Werner pairs.
 func rounds(e *estimate.Estimator, point int, u estimate.Usage, f float64, n int, rng *rand.Rand) {
 	for range n {
-		r := estimate.Round{Basis: rng.IntN(3)}
-		if q := 2 * (1 - f) / 3; (rng.Float64() < q) != (r.Basis == 1) {
+		basis := rng.IntN(3)
+		r := estimate.Round{Bases: both(basis)}
+		if q := 2 * (1 - f) / 3; (rng.Float64() < q) != (basis == 1) {
 			r.B = 1
 		}
 		e.Learn(point, u, r)

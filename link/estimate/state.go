@@ -161,22 +161,28 @@ func kinds(s *physical.Spec) (communication, storage qubit) {
 	return communication, communication
 }
 
-// measure returns how long a measurement takes in a Pauli basis: 0, 1 and 2 for X,
-// Y and Z.
-func (q *qubit) measure(basis int) time.Duration {
-	if basis == 2 {
+// measure returns how long a measurement in a basis takes.
+func (q *qubit) measure(b qnet.Basis) time.Duration {
+	if b == qnet.BasisZ {
 		return q.readout
 	}
 	return q.gate1 + q.readout
 }
 
-// read returns a read-out in a Pauli basis: the mean of (−1)^bit is bias +
-// contrast·⟨σ⟩.
-func (q *qubit) read(basis int) (bias, contrast float64) {
+// reading is how a half is read out: the mean of (−1)^bit is bias + contrast·r·axis,
+// where r is its Bloch vector.
+type reading struct {
+	axis           [3]float64
+	bias, contrast float64
+}
+
+// read returns a read-out in a basis.
+func (q *qubit) read(b qnet.Basis) (r reading) {
 	e := q.noise.ReadoutError
-	bias, contrast = e[1]-e[0], 1-e[0]-e[1]
-	if basis != 2 {
-		contrast *= 1 - q.noise.Gate1Depolarising
+	r.bias, r.contrast = e[1]-e[0], 1-e[0]-e[1]
+	if b != qnet.BasisZ {
+		r.contrast *= 1 - q.noise.Gate1Depolarising
 	}
-	return bias, contrast
+	r.axis[0], r.axis[1], r.axis[2] = b.Axis()
+	return r
 }

@@ -279,7 +279,7 @@ func (e *Estimator) tested(u *Usage) (dead time.Duration) {
 				q = &d.storage
 			}
 		}
-		last := max(q.measure(0), q.measure(2))
+		last := max(q.measure(qnet.BasisX), q.measure(qnet.BasisZ))
 		t += last
 		if u.stores(side) && u.pairs() >= uint64(s.Storage) {
 			t += retry + last // the last qubit is the one that is measured
