@@ -2,18 +2,28 @@ package link
 
 import (
 	"slices"
+	"time"
 
+	"qstack/qnet"
 	"qstack/qnet/event"
 	"qstack/qnet/wire"
 )
 
 // batch is all matches that measure for one request. The pairs of the request are
 // the first that any of them brings.
+//
+// If many pairs are left the ends are told of them in wide frames, on streams, and ever
+// more seldom, so that a request of a million pairs is some fifty frames.
 type batch struct {
 	s       *Station
 	id      RequestID
 	count   *count
 	matches []*match
+	drawn   uint64 // pairs that are drawn and not announced
+	wide    bool
+	since   qnet.Time // began
+	brought uint64    // pairs since then
+	tellAt  qnet.Time // no wide frame before
 	timer   event.Timer
 	onTimer func() // method value, made once
 }
@@ -25,7 +35,13 @@ type column struct {
 	size   int // of the frame, about
 }
 
-func (c *column) full() bool { return len(c.cycles) >= maxFrame || c.size >= maxFrameBytes }
+func (m *match) full() bool {
+	c := &m.column
+	if m.batch.wide {
+		return len(c.cycles) >= maxWide
+	}
+	return len(c.cycles) >= maxFrame || c.size >= maxFrameBytes
+}
 
 // newBatch returns a batch, used again if possible.
 func (s *Station) newBatch(id RequestID, c *count) *batch {
@@ -37,7 +53,33 @@ func (s *Station) newBatch(id RequestID, c *count) *batch {
 		b.onTimer = b.draw
 	}
 	b.id, b.count = id, c
+	b.drawn, b.brought = 0, 0
+	b.since, b.tellAt = s.loop.Now(), s.loop.Now()
+	b.wide = b.left() >= widePairs
 	return b
+}
+
+// left returns the pairs of the request that are still to be drawn.
+func (b *batch) left() uint64 {
+	limit, had := b.s.limit(b.id), b.count.pairs+b.drawn
+	return max(limit, had) - had
+}
+
+// pause returns how long the batch waits with the next wide frames: a quarter of the
+// time that it has taken so far, but no longer than until half of what is left, or nearly
+// a frame for each match, has come at the rate so far.
+func (b *batch) pause(left uint64) time.Duration {
+	most := maxPause
+	if left > endless {
+		most = maxPauseEndless
+	}
+	t := b.s.loop.Now().Sub(b.since)
+	coming := float64(min(left/2, maxWide/8*7*uint64(len(b.matches))))
+	most = min(most, t/4)
+	if b.brought > 0 {
+		most = time.Duration(min(float64(most), float64(t)*coming/float64(b.brought)))
+	}
+	return max(most, bulkInterval)
 }
 
 // add makes m measure for the request from now on.
@@ -59,7 +101,8 @@ func (b *batch) remove(m *match) {
 // stalled reports whether an end is slow to acknowledge. Attempts go on, but what
 // they bring now is nobody's; the acknowledgement starts the match again.
 func (m *match) stalled() bool {
-	return m.w[0].frames.unacked() >= m.s.unacked || m.w[1].frames.unacked() >= m.s.unacked
+	most := m.s.most(m.w[0])
+	return m.w[0].frames.unacked() >= most || m.w[1].frames.unacked() >= most
 }
 
 // resume goes on with a match that was stalled.
@@ -74,8 +117,15 @@ func (b *batch) resume(m *match) {
 // schedule sets the timer of the next success that is to be announced.
 func (b *batch) schedule() {
 	b.timer.Stop()
+	at := qnet.Never
 	if m, _ := b.next(); m != nil {
-		b.timer = b.s.loop.At(max(b.s.heraldAt(m.cycle), b.count.frameAt), b.onTimer)
+		at = b.s.heraldAt(m.cycle)
+	}
+	if b.drawn > 0 {
+		at = min(at, b.tellAt)
+	}
+	if at != qnet.Never {
+		b.timer = b.s.loop.At(max(at, b.count.frameAt), b.onTimer)
 	}
 }
 
@@ -102,7 +152,7 @@ func (b *batch) next() (first *match, other uint64) {
 func (b *batch) draw() {
 	s := b.s
 	now := s.loop.Now()
-	left := s.limit(b.id) - b.count.pairs
+	left := b.left()
 	sent := 0
 	for left > 0 && sent < maxBurst {
 		m, other := b.next()
@@ -111,11 +161,11 @@ func (b *batch) draw() {
 		}
 		// While all can not bring more than are wanted, each may go ahead.
 		other = max(other, m.cycle+left/uint64(len(b.matches))-1)
-		for left > 0 && m.cycle <= other && m.cycle < m.end() && !m.column.full() && s.heraldAt(m.cycle) <= now {
+		for left > 0 && m.cycle <= other && m.cycle < m.end() && !m.full() && s.heraldAt(m.cycle) <= now {
 			m.advance()
 			left--
 		}
-		if m.column.full() {
+		if m.full() {
 			left += m.announce(false)
 			sent++
 		}
@@ -124,15 +174,25 @@ func (b *batch) draw() {
 	if sent < maxBurst && left >= fewPairs { // else there is more, or no more than a frame for each would cost
 		b.count.frameAt = now.Add(bulkInterval)
 	}
-	done := left == 0
-	s.several = append(s.several[:0], b.matches...) // some may end
-	for _, m := range s.several {
-		if len(m.column.cycles) > 0 {
-			m.announce(done)
+	if !b.wide || left == 0 || now >= b.tellAt {
+		b.tell(left == 0)
+		if b.wide {
+			b.tellAt = now.Add(b.pause(left))
 		}
 	}
 	s.review() // ends what the limit ends
 	b.schedule()
+}
+
+// tell announces what is drawn; last tells that no more is wanted.
+func (b *batch) tell(last bool) {
+	s := b.s
+	s.several = append(s.several[:0], b.matches...) // some may end
+	for _, m := range s.several {
+		if len(m.column.cycles) > 0 {
+			m.announce(last)
+		}
+	}
 }
 
 // advance adds the next success to the column and draws the one after.
@@ -142,6 +202,7 @@ func (m *match) advance() {
 		c.first = m.cycle
 	}
 	c.cycles = append(c.cycles, m.cycle)
+	m.batch.drawn++
 	before := m.cycle
 	m.tally(before + 1)
 	dead := uint64(1)
@@ -160,9 +221,12 @@ func (m *match) announce(last bool) (missed uint64) {
 	s := b.s
 	cycles := m.column.cycles
 	m.column.cycles, m.column.size = cycles[:0], 0
-	labels := &s.labels
-	n := s.her.HeraldBulk(m.lanes(), m.w[0].point, cycles, labels[:len(cycles)])
+	s.labels = slices.Grow(s.labels[:0], len(cycles))
+	labels := s.labels[:len(cycles)]
+	n := s.her.HeraldBulk(m.lanes(), m.w[0].point, cycles, labels)
 	missed = uint64(len(cycles) - n)
+	b.drawn -= uint64(len(cycles))
+	b.brought += uint64(n)
 	b.count.pairs += uint64(n)
 	last = last || missed > 0
 	seq := s.nextSeq

@@ -3,6 +3,7 @@ package link
 import (
 	"qstack/physical"
 	"qstack/qnet"
+	"qstack/qnet/control"
 )
 
 // bulk is the part of a lane that serves a Measure request: it joins the
@@ -30,7 +31,7 @@ type outcome struct {
 
 // maxHeralds bounds the pairs of a lane that are announced and not measured yet: so
 // many more than a station announces ahead that only a false one reaches it.
-const maxHeralds = 1 << 16
+const maxHeralds = 1 << 18
 
 func (b *bulk) reset() {
 	b.q, b.id, b.next, b.seq, b.done = nil, 0, 0, 0, false
@@ -82,7 +83,20 @@ func (l *lane) measured(o physical.Outcomes, err error) {
 	l.join()
 }
 
-func (e *end) onBulkReply(m *BulkReply) {
+func (e *end) onBulkReply(m *BulkReply) { e.announced(m, nil) }
+
+// acknowledge tells the station what has arrived, by the way that it came.
+func (e *end) acknowledge(via control.Stream) {
+	if via == nil {
+		e.send(e.cfg.Station, &e.bulkAck)
+		return
+	}
+	e.frames.Sent[e.bulkAck.Type()&0xf]++
+	via.Send(&e.bulkAck)
+}
+
+// announced takes pairs that the station announces, on a stream unless via is nil.
+func (e *end) announced(m *BulkReply, via control.Stream) {
 	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window {
 		e.fault(fromStation, unexpected, "BULK_REPLY for a window that was never open")
 		return
@@ -92,7 +106,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 	*ack = BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
 	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.id == 0 || m.ID != l.bulk.id && m.ID != 0 {
 		ack.Next = m.after() // of a window that is over
-		e.send(e.cfg.Station, ack)
+		e.acknowledge(via)
 		return
 	}
 	b := &l.bulk
@@ -106,7 +120,7 @@ func (e *end) onBulkReply(m *BulkReply) {
 		b.next, b.done, b.seq = next, m.Done, m.Seq+uint64(len(m.Steps))
 	}
 	ack.Next = b.next
-	e.send(e.cfg.Station, ack)
+	e.acknowledge(via)
 	if fresh && (m.Lost || b.q == nil) {
 		l.lose(m.Seq, len(m.Steps))
 	} else if fresh {
@@ -133,11 +147,14 @@ func (l *lane) lose(seq uint64, n int) {
 	q := e.requests[id]
 	s := span{seq, seq}
 	for end := seq + uint64(n); seq < end; seq++ {
-		if !e.isVoid(seq) {
-			s.end = seq + 1
-			continue
+		void := e.isVoid(seq)
+		if !void {
+			if s.end = seq + 1; s.end-s.first < maxFrame {
+				continue
+			}
+		} else {
+			e.lack(q, 1)
 		}
-		e.lack(q, 1)
 		if s.first < s.end {
 			e.lose(id, s, false)
 		}

@@ -34,7 +34,7 @@ func (s *Station) frame(w *window, id RequestID) (f *BulkReply) {
 
 // recycle drops the first n frames of a window.
 func (s *Station) recycle(w *window, n int) {
-	if room := maxUnacked - len(s.spare); room > 0 {
+	if room := maxUnacked - len(s.spare); room > 0 && !w.wide {
 		s.spare = append(s.spare, w.frames.list[:min(n, room)]...)
 	}
 	w.frames.list = slices.Delete(w.frames.list, 0, n)
@@ -53,6 +53,10 @@ func (s *Station) push(w *window, f *BulkReply) {
 	f.Index = w.frames.next
 	w.frames.next = f.after()
 	w.frames.list = append(w.frames.list, f)
+	if w.wide {
+		s.sendWide(w, f)
+		return
+	}
 	s.send(w.side, f)
 	if len(w.frames.list) == 1 {
 		w.frames.tries = 0
@@ -74,10 +78,16 @@ func (s *Station) repeat(w *window) {
 	w.frames.tries++
 	w.frames.timed = 0 // which of the copies would be answered is not known
 	for _, f := range w.frames.list {
+		if w.wide {
+			s.sendWide(w, f)
+			continue
+		}
 		f.Lost = s.cfg.NoRepeat
 		s.send(w.side, f)
 	}
-	s.armRepeat(w)
+	if !w.wide {
+		s.armRepeat(w)
+	}
 }
 
 func (s *Station) onBulkAck(side int, m *BulkAck) {
@@ -108,12 +118,16 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 		sd.trip.took(s.loop.Now().Sub(w.frames.from))
 		w.frames.timed = 0
 	}
-	full := len(w.frames.list) >= s.unacked
+	full := len(w.frames.list) >= s.most(w)
 	s.recycle(w, n)
 	w.frames.tries = 0
-	if len(w.frames.list) == 0 {
+	switch {
+	case len(w.frames.list) == 0:
 		w.frames.timer.Stop()
-	} else {
+		if w.done {
+			w.hangUp()
+		}
+	case !w.wide:
 		s.armRepeat(w)
 	}
 	if full && w.match != nil && !w.match.stalled() {

@@ -261,7 +261,13 @@ func (l *Layer) Idle() error {
 // receiver is the layer as control.Handler, kept off its public method set.
 type receiver Layer
 
-func (r *receiver) Accept(control.Stream, []byte) control.StreamHandler { return nil }
+// Accept takes the stream of a station that has many pairs to announce.
+func (r *receiver) Accept(s control.Stream, first []byte) control.StreamHandler {
+	if c := (*columns)(r); c.take(s, first) {
+		return c
+	}
+	return nil
+}
 
 func (r *receiver) PeerUp(peer qnet.NodeID) {
 	for _, e := range r.ends {
@@ -324,20 +330,23 @@ type frame interface {
 }
 
 // take handles a message to the end of a link from the sender that sends such.
-func take[M frame](l *Layer, sender int, from qnet.NodeID, b []byte, m M, handle func(*end, M)) {
+func take[M frame](l *Layer, sender int, from qnet.NodeID, b []byte, m M, handle func(*end, M)) bool {
 	if err := l.codec.Parse(b, m); err != nil {
 		l.malformed(from, err)
-		return
+		return false
 	}
 	e := l.end(m.link())
-	if e == nil {
-		return // of a link of others
-	}
-	if from != [...]qnet.NodeID{e.cfg.Peer, e.cfg.Station}[sender] {
+	switch {
+	case e == nil: // of a link of others
+		return false
+	case from != [...]qnet.NodeID{e.cfg.Peer, e.cfg.Station}[sender]:
 		e.fault(fromOthers, unexpected, "frame of a node that does not send such")
-	} else if e.received(sender, m) {
-		handle(e, m)
+		return false
+	case !e.received(sender, m):
+		return false
 	}
+	handle(e, m)
+	return true
 }
 
 // received counts a frame of the peer (0) or the station (1), and reports whether

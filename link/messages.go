@@ -9,7 +9,8 @@ import (
 // Limits of what a peer can send.
 const (
 	maxCandidates = 48      // requests that one Gen names
-	maxFrame      = 512     // pairs that one BulkReply carries
+	maxFrame      = 512     // pairs that one BulkReply carries in a datagram, or one LinkExpire voids
+	maxWide       = 1 << 15 // pairs that one BulkReply carries on a stream
 	maxLanes      = 1 << 12 // lanes of a link
 	maxText       = 255     // bytes of an explanation
 	fewCandidates = 8       // those of the first Gen of a window
@@ -415,16 +416,16 @@ func (m *BulkReply) Fields(c *wire.Codec) {
 	c.Uvarint("index", &m.Index, "number of the frame's first item within the window; items are pairs and the final done")
 	c.Uvarint("seq", &m.Seq, "number of the first pair on the link; the others follow")
 	c.Uvarint("cycle", &m.Cycle, "cycle from which the first step counts")
-	wire.List(c, "steps", &m.Steps, maxFrame, func(c *wire.Codec, e *uint64) {
+	wire.List(c, "steps", &m.Steps, maxWide, func(c *wire.Codec, e *uint64) {
 		c.Uvarint("step", e, "cycles since the pair before")
 	}, "one for each pair")
-	c.Bytes("labels", &m.Labels, maxFrame/4, "Bell states, two bits xz each, four to a byte, first in the lowest bits")
+	c.Bytes("labels", &m.Labels, maxWide/4, "Bell states, two bits xz each, four to a byte, first in the lowest bits")
 	c.Bool("done", &m.Done, "no pair follows in this window")
 	c.Bool("lost", &m.Lost, "the pairs were announced before, in vain, and are void")
 	if c.Decoding() && len(m.Labels) != (len(m.Steps)+3)/4 {
 		c.Fail("labels", wire.ErrRange)
 	}
-	if c.Decoding() && max(m.Index, m.Seq, m.Cycle) > wire.MaxUvarint-2*maxFrame {
+	if c.Decoding() && max(m.Index, m.Seq, m.Cycle) > wire.MaxUvarint-2*maxWide {
 		c.Fail("index", wire.ErrRange)
 	}
 }

@@ -18,14 +18,19 @@ import (
 
 // Bounds of a station.
 const (
-	maxCounts     = 4096 // requests whose pairs are counted
-	maxUnacked    = 64   // bulk frames that one end has not acknowledged, besides those on their way
-	bulkInterval  = 2 * time.Millisecond
-	fewPairs      = 32 // of a request that are left: they do not wait for a frame to fill
-	maxFrameBytes = 1000
-	maxVain       = 1024
-	maxBurst      = 16               // frames announced in one event
-	maxAhead      = 10 * time.Second // of a window's first cycle
+	maxCounts       = 4096    // requests whose pairs are counted
+	maxUnacked      = 64      // bulk frames that one end has not acknowledged, besides those on their way
+	maxWideUnacked  = 4       // the same of wide ones
+	widePairs       = 1 << 14 // left of a request: it gets wide frames
+	endless         = 1 << 40 // pairs that no request comes to
+	maxPause        = time.Second
+	maxPauseEndless = 100 * time.Millisecond // of a request that has no end
+	bulkInterval    = 2 * time.Millisecond
+	fewPairs        = 32 // of a request that are left: they do not wait for a frame to fill
+	maxFrameBytes   = 1000
+	maxVain         = 1024
+	maxBurst        = 16               // frames announced in one event
+	maxAhead        = 10 * time.Second // of a window's first cycle
 	// never is the cycle of a success that does not come: the last that has an
 	// instant, which no window reaches.
 	never = physical.CycleBase + math.MaxInt64
@@ -121,7 +126,7 @@ type Station struct {
 	matches []*match     // that are over, to be used again
 	batches []*batch     // the same
 	several []*match     // scratch, as the next
-	labels  [maxFrame]qnet.BellLabel
+	labels  []qnet.BellLabel
 	frames  Frames
 	tried   uint64 // attempts of both ends together, so far
 }
@@ -180,8 +185,10 @@ type window struct {
 	advised    RequestID   // of a Mismatch, since the last GEN
 	match      *match
 	done       bool
-	reply      Reply  // what came of it; Seq is 0 before, and for nothing
-	frames     frames // of a bulk window
+	reply      Reply          // what came of it; Seq is 0 before, and for nothing
+	frames     frames         // of a bulk window
+	wide       bool           // they are wide
+	stream     control.Stream // on which they go; nil before the first, or when it is lost
 }
 
 // match is a lane of each end that attempt together.
@@ -555,6 +562,7 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 		c.batch = s.newBatch(id, c)
 	}
 	m.batch = c.batch
+	a.wide, b.wide = c.batch.wide, c.batch.wide
 	m.batch.add(m)
 }
 
@@ -669,6 +677,9 @@ func (s *Station) schedule(m *match) {
 // unmatch takes a match apart; its windows wait for another. Attempts have no
 // memory: the next match starts with the current cycle, as each does.
 func (s *Station) unmatch(m *match) {
+	if m.batch != nil && len(m.column.cycles) > 0 && m.announce(false) > 0 {
+		return // that has ended it
+	}
 	m.timer.Stop()
 	s.her.End(m.lanes(), s.current())
 	m.tally(s.current())
@@ -719,6 +730,7 @@ func (s *Station) forget(w *window) {
 	s.stop(w)
 	w.frames.timer.Stop()
 	s.recycle(w, len(w.frames.list))
+	w.hangUp()
 }
 
 func (s *Station) send(side int, m wire.Message) {
