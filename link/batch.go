@@ -79,7 +79,7 @@ func (b *batch) pause(left uint64) time.Duration {
 	if b.brought > 0 {
 		most = time.Duration(min(float64(most), float64(t)*coming/float64(b.brought)))
 	}
-	return max(most, bulkInterval)
+	return max(most, bulkInterval, b.s.cfg.Delay) // else more would be under way than may be
 }
 
 // add makes m measure for the request from now on.
@@ -111,6 +111,8 @@ func (b *batch) resume(m *match) {
 		m.draw(from)
 		b.s.her.Until(m.lanes(), m.cycle)
 	}
+	// Else each acknowledgement would let one pair go.
+	b.count.frameAt = max(b.count.frameAt, b.s.loop.Now().Add(bulkInterval))
 	b.schedule()
 }
 
@@ -245,6 +247,7 @@ func (m *match) announce(last bool) (missed uint64) {
 			w.match, w.done = nil, true
 		}
 		b.count.pending--
+		s.loose = true
 		s.over(m)
 	}
 	return missed

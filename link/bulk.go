@@ -97,13 +97,13 @@ func (e *end) acknowledge(via control.Stream) {
 
 // announced takes pairs that the station announces, on a stream unless via is nil.
 func (e *end) announced(m *BulkReply, via control.Stream) {
-	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window {
-		e.fault(fromStation, unexpected, "BULK_REPLY for a window that was never open")
+	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window || m.Seq+uint64(len(m.Steps)) > e.seqLimit() {
+		e.fault(fromStation, unexpected, "BULK_REPLY for a window that was never open, or with pairs that there can not be")
 		return
 	}
 	l := &e.lanes[m.Lane]
 	ack := &e.bulkAck
-	*ack = BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window}
+	*ack = BulkAck{Link: e.cfg.ID, Lane: m.Lane, Window: m.Window, Sent: m.Sent}
 	if l.state != laneOpen && l.state != laneClosing || m.Window != l.window || l.bulk.id == 0 || m.ID != l.bulk.id && m.ID != 0 {
 		ack.Next = m.after() // of a window that is over
 		e.acknowledge(via)

@@ -223,12 +223,13 @@ func (e *end) pattern(g group) physical.Pattern {
 
 // weigh tells the scheduler how many cycles a pair of a request is likely to take.
 // Lanes that attempt for requests that keep pairs go from one to another at no
-// cost; to measure for another they are armed anew.
+// cost; to measure for another they are armed anew, which takes a round trip more than
+// to go on does: 1 % at most of what a request is served in turn.
 func (e *end) weigh(q *request) {
 	q.PairCycles = 1 / e.cfg.Points[q.point].Probability
 	if q.keeps() {
 		q.PairCycles *= float64(e.stride())
 	} else {
-		q.Quantum = float64(10*time.Millisecond+16*e.cfg.Delay) / e.cfg.Cycles.Period
+		q.Quantum = float64(10*time.Millisecond+200*e.cfg.Delay) / e.cfg.Cycles.Period
 	}
 }

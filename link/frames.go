@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"qstack/qnet"
 	"qstack/qnet/event"
 )
 
@@ -15,8 +14,6 @@ type frames struct {
 	timer   event.Timer
 	onTimer func() // repeats them; made once
 	tries   int
-	timed   uint64 // the answer to this many pairs is timed; 0: to none
-	from    qnet.Time
 }
 
 func (f *frames) unacked() int { return len(f.list) }
@@ -53,6 +50,7 @@ func (s *Station) push(w *window, f *BulkReply) {
 	f.Index = w.frames.next
 	w.frames.next = f.after()
 	w.frames.list = append(w.frames.list, f)
+	f.Sent = s.loop.Now()
 	if w.wide {
 		s.sendWide(w, f)
 		return
@@ -62,22 +60,19 @@ func (s *Station) push(w *window, f *BulkReply) {
 		w.frames.tries = 0
 		s.armRepeat(w)
 	}
-	if w.frames.timed == 0 && w.frames.tries == 0 {
-		w.frames.timed, w.frames.from = w.frames.next, s.loop.Now()
-	}
 }
 
 func (s *Station) armRepeat(w *window) {
 	w.frames.timer.Stop()
-	d := s.sides[w.side].trip.wait(20*time.Millisecond+4*s.cfg.Delay) << min(w.frames.tries, 6)
+	d := s.sides[w.side].trip.wait(w.frames.tries, 20*time.Millisecond+4*s.cfg.Delay)
 	w.frames.timer = s.loop.After(d, w.frames.onTimer)
 }
 
 // repeat sends what was not acknowledged again, all in order.
 func (s *Station) repeat(w *window) {
 	w.frames.tries++
-	w.frames.timed = 0 // which of the copies would be answered is not known
 	for _, f := range w.frames.list {
+		f.Sent = s.loop.Now()
 		if w.wide {
 			s.sendWide(w, f)
 			continue
@@ -101,6 +96,9 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 		s.fault(side, unexpected, "BULK_ACK of what was never sent")
 		return
 	}
+	if now := s.loop.Now(); !w.wide && m.Sent > 0 && m.Sent <= now {
+		sd.trip.took(now.Sub(m.Sent))
+	}
 	if m.Window != w.number || len(w.frames.list) == 0 {
 		return
 	}
@@ -113,10 +111,6 @@ func (s *Station) onBulkAck(side int, m *BulkAck) {
 	}
 	if n == 0 {
 		return
-	}
-	if w.frames.timed != 0 && m.Next >= w.frames.timed {
-		sd.trip.took(s.loop.Now().Sub(w.frames.from))
-		w.frames.timed = 0
 	}
 	full := len(w.frames.list) >= s.most(w)
 	s.recycle(w, n)

@@ -186,3 +186,32 @@ func TestEndFromWithinAPair(t *testing.T) {
 	}
 	w.rest()
 }
+
+// Answers come to take much longer than before: a few frames are repeated until the
+// station has learnt it, and all the pairs come, in requests whose columns are
+// datagrams.
+func TestAnswersThatGetLater(t *testing.T) {
+	run := func(later time.Duration) (frames uint64, took time.Duration) {
+		w := newWorld(t, worldConfig{seed: 1, probability: 0.05, length: 2000, scheduler: func() link.Scheduler { return link.FCFS{} }})
+		w.net.SetFilter(func(_, _ qnet.NodeID, c control.Class, _ wire.Type, _ []byte) control.Verdict {
+			if w.loop.Now() >= qnet.Time(500*time.Millisecond) {
+				return control.Verdict{Delay: later}
+			}
+			return control.Verdict{}
+		})
+		var ids []link.RequestID
+		for range 10 {
+			ids = append(ids, w.ends[0].create(link.Request{Type: link.Measure, Pairs: 10_000, Deadline: qnet.Never, Limit: 1 << 40}))
+		}
+		w.runUntil(time.Minute, w.all(ids))
+		return w.net.Datagrams((*link.BulkReply)(nil).Type()).Sent, time.Duration(w.loop.Now())
+	}
+	few, _ := run(0)
+	for _, later := range []time.Duration{time.Millisecond, 5 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
+		frames, took := run(later)
+		t.Logf("%v later: %d frames instead of %d, in %v", later, frames, few, took)
+		if frames > few*3/2 {
+			t.Errorf("%v later: %d frames, %d when they are not", later, frames, few)
+		}
+	}
+}

@@ -298,7 +298,7 @@ func (l *lane) timeout() {
 		l.sendClose()
 		return
 	}
-	l.refresh = min(2*l.refresh, max(maxRefresh, 2*e.pairTime(l.group)))
+	l.refresh = min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group)))
 	e.services, e.fresh = e.services[:0], false
 	e.slot()
 	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
@@ -306,8 +306,8 @@ func (l *lane) timeout() {
 }
 
 func (e *end) onReply(m *Reply) {
-	if int(m.Lane) >= len(e.lanes) {
-		e.fault(fromStation, unexpected, "REPLY for a lane that is not there")
+	if int(m.Lane) >= len(e.lanes) || m.Seq >= e.seqLimit() {
+		e.fault(fromStation, unexpected, "REPLY for a lane, or with a pair, that there can not be")
 		return
 	}
 	l := &e.lanes[m.Lane]

@@ -398,6 +398,7 @@ type BulkReply struct {
 	Labels []byte
 	Done   bool
 	Lost   bool
+	Sent   qnet.Time
 }
 
 func (m *BulkReply) link() physical.LinkID { return m.Link }
@@ -422,6 +423,7 @@ func (m *BulkReply) Fields(c *wire.Codec) {
 	c.Bytes("labels", &m.Labels, maxWide/4, "Bell states, two bits xz each, four to a byte, first in the lowest bits")
 	c.Bool("done", &m.Done, "no pair follows in this window")
 	c.Bool("lost", &m.Lost, "the pairs were announced before, in vain, and are void")
+	c.Time("sent", &m.Sent, "when, by the station's clock")
 	if c.Decoding() && len(m.Labels) != (len(m.Steps)+3)/4 {
 		c.Fail("labels", wire.ErrRange)
 	}
@@ -459,6 +461,7 @@ type BulkAck struct {
 	Lane   uint32
 	Window uint64
 	Next   uint64
+	Sent   qnet.Time
 }
 
 func (m *BulkAck) link() physical.LinkID { return m.Link }
@@ -472,4 +475,5 @@ func (m *BulkAck) Fields(c *wire.Codec) {
 	wire.Uint(c, "lane", &m.Lane, maxLanes, "lane of the sending end")
 	c.Uvarint("window", &m.Window, "window of the sending end")
 	c.Uvarint("next", &m.Next, "number of the first item that has not arrived")
+	c.Time("sent", &m.Sent, "as in the BulkReply that it answers")
 }

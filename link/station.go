@@ -19,10 +19,11 @@ import (
 // Bounds of a station.
 const (
 	maxCounts       = 4096    // requests whose pairs are counted
-	maxUnacked      = 64      // bulk frames that one end has not acknowledged, besides those on their way
-	maxWideUnacked  = 4       // the same of wide ones
+	maxUnacked      = 64      // bulk frames that one end has not acknowledged, besides those of ten round trips
+	maxTravelling   = 4096    // the latter at most
+	maxWideUnacked  = 8       // the same of wide ones
 	widePairs       = 1 << 14 // left of a request: it gets wide frames
-	endless         = 1 << 40 // pairs that no request comes to
+	endless         = 1 << 39 // pairs that no request comes to
 	maxPause        = time.Second
 	maxPauseEndless = 100 * time.Millisecond // of a request that has no end
 	bulkInterval    = 2 * time.Millisecond
@@ -129,6 +130,7 @@ type Station struct {
 	labels  []qnet.BellLabel
 	frames  Frames
 	tried   uint64 // attempts of both ends together, so far
+	loose   bool   // matches have become possible that were not, of windows of which nothing is new
 }
 
 // Frames returns what the station has sent and received.
@@ -211,7 +213,7 @@ type match struct {
 func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event.Scheduler, tr *trace.Tracer) *Station {
 	s := &Station{cfg: cfg, her: her, ep: ep, loop: loop, tr: tr,
 		rng: qnet.NewRand(cfg.Seed, "station/"+cfg.Name), counts: make(map[RequestID]*count),
-		unacked: maxUnacked + int(2*cfg.Delay/bulkInterval)}
+		unacked: maxUnacked + min(int(20*cfg.Delay/bulkInterval), maxTravelling)}
 	for i := range s.sides {
 		n := her.Lanes(i)
 		s.sides[i] = stationSide{lanes: make([]*window, n), limits: make(map[RequestID]Candidate), most: maxCounts, frames: newLimiter(n, cfg.Cycles.Period)}
@@ -269,6 +271,7 @@ func (r *stationReceiver) PeerDown(peer qnet.NodeID, _ error) {
 		clear(s.sides[0].limits)
 		clear(s.sides[1].limits)
 		clear(s.counts)
+		s.loose = true
 	}
 }
 
@@ -350,7 +353,7 @@ func (s *Station) onGen(side int, m *Gen) {
 	closing := len(m.Candidates) == 0
 	if closing && !w.done {
 		s.stop(w)
-		s.matchOpen()
+		s.match(nil)
 	}
 	if w.done {
 		if closing || w.reply.Seq != 0 { // otherwise the frames repeat themselves
@@ -374,13 +377,14 @@ func (s *Station) onGen(side int, m *Gen) {
 	sd := &s.sides[side]
 	for _, c := range m.Candidates {
 		w.ids = append(w.ids, c.ID)
+		s.loose = s.loose || c.Limit != sd.limits[c.ID].Limit
 		sd.limits[c.ID] = c
 	}
 	if len(sd.limits) > sd.most {
 		sd.prune()
 	}
 	s.review()
-	s.matchOpen()
+	s.match(w)
 }
 
 // review undoes the matches whose request is no longer wanted, gives those for kept
@@ -427,40 +431,60 @@ func (s *Station) limit(id RequestID) uint64 {
 
 func (s *Station) armed(side int, lane uint32) {
 	if sd := &s.sides[side]; int(lane) < len(sd.lanes) && sd.lanes[lane] != nil {
-		s.matchOpen()
+		s.match(sd.lanes[lane])
 	}
 }
 
-// matchOpen matches open windows, those of side 0 in the order in which they
-// came, each with the oldest of side 1 that it has a request in common with.
-func (s *Station) matchOpen() {
-	for i := 0; i < len(s.sides[0].open); {
-		if !s.matchOne(s.sides[0].open[i]) {
-			i++
+// match matches open windows, those of side 0 in the order in which they came, each
+// with the oldest of side 1 that it has a request in common with: one of which something
+// is new with others; or all, if room has come about for more matches of a request.
+func (s *Station) match(w *window) {
+	switch {
+	case s.loose:
+		s.loose = false
+		for i := 0; i < len(s.sides[0].open); {
+			if !s.matchOne(s.sides[0].open[i]) {
+				i++
+			}
+		}
+	case w == nil || w.match != nil || w.done:
+	case w.side == 0:
+		s.matchOne(w)
+	default:
+		for _, a := range s.sides[0].open {
+			if s.matchTwo(a, w) {
+				return
+			}
 		}
 	}
 }
 
 func (s *Station) matchOne(a *window) bool {
+	for _, b := range s.sides[1].open {
+		if s.matchTwo(a, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchTwo matches two windows, or gives advice to them, if both are armed.
+func (s *Station) matchTwo(a, b *window) bool {
 	fromA, ok := s.her.Armed(0, a.lane)
 	if !ok {
 		return false
 	}
-	for _, b := range s.sides[1].open {
-		fromB, ok := s.her.Armed(1, b.lane)
-		if !ok {
-			continue
-		}
-		if a.bulk != b.bulk || a.point != b.point {
-			s.advise(a, b)
-			continue
-		}
+	fromB, ok := s.her.Armed(1, b.lane)
+	if !ok {
+		return false
+	}
+	if a.bulk == b.bulk && a.point == b.point {
 		if id, c := s.common(a, b); c != nil {
 			s.join(a, b, id, c, max(fromA, fromB))
 			return true
 		}
-		s.advise(a, b)
 	}
+	s.advise(a, b)
 	return false
 }
 
@@ -692,6 +716,7 @@ func (s *Station) unmatch(m *match) {
 		}
 	}
 	m.count.pending--
+	s.loose = true
 	s.over(m)
 }
 
@@ -748,7 +773,7 @@ func (m *match) succeed() {
 	label, ok := s.her.Herald(m.lanes(), m.w[0].point, m.cycle)
 	if !ok { // a node took its qubit back; its GEN is on the way
 		s.unmatch(m)
-		s.matchOpen()
+		s.match(nil)
 		return
 	}
 	m.tally(m.cycle + 1)
@@ -767,5 +792,5 @@ func (m *match) succeed() {
 	if full {
 		s.review()
 	}
-	s.matchOpen()
+	s.match(nil)
 }

@@ -98,7 +98,7 @@ func TestLargeRequestsAgree(t *testing.T) {
 					return control.Verdict{}
 				}
 				wide++
-				switch w.rng.IntN(8) {
+				switch w.rng.IntN(40) {
 				case 0:
 					broken++
 					return control.Verdict{Action: control.Break}
