@@ -320,7 +320,8 @@ func (p *referee) figure(t *toml.Table) string {
 	return name
 }
 
-// known reports a name that is none of a figure.
+// known reports a name that is none of a figure of a type of request, such as that of
+// a figure of the link.
 func (p *referee) known(key, name string) {
 	all := workload.TypeFigures()
 	if slices.Contains(all, name) {
@@ -329,7 +330,7 @@ func (p *referee) known(key, name string) {
 	if code, ok := strings.CutPrefix(name, workload.FigureFailed+"."); ok && isCode(code) {
 		return
 	}
-	p.doc.Problem(key, "there is no figure %q; there are %s, and %s.CODE, as in %q",
+	p.doc.Problem(key, "%q is no figure of a type of request: there are %s, and %s.CODE, as in %q",
 		toml.Shorten(name), listed(all), workload.FigureFailed, workload.FigureFailed+"."+qnet.ErrBusy.Error())
 }
 

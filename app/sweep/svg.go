@@ -33,9 +33,7 @@ func (r *Report) WriteSVG(dir string) error {
 	}
 	drawn := false
 	for _, g := range r.grids {
-		along := slices.IndexFunc(g.Axes, func(a Axis) bool {
-			return len(a.Alternatives) > 1 && !slices.ContainsFunc(a.Alternatives, func(s string) bool { _, err := strconv.ParseFloat(s, 64); return err != nil })
-		})
+		along := g.along()
 		if along < 0 {
 			continue
 		}
@@ -56,6 +54,23 @@ func (r *Report) WriteSVG(dir string) error {
 		return qnet.Errorf(qnet.ErrUnsupported, "no grid with results has an axis whose alternatives are numbers: there is nothing to draw against")
 	}
 	return nil
+}
+
+// Drawable returns an error, of code qnet.ErrUnsupported, if no grid with rows in the
+// plan has an axis of numbers, so that WriteSVG would have nothing to draw.
+func (p *Plan) Drawable() error {
+	if !slices.ContainsFunc(p.Rows, func(r *Planned) bool { return r.Grid.along() >= 0 }) {
+		return qnet.Errorf(qnet.ErrUnsupported, "no grid that is run has an axis whose alternatives are numbers: there is nothing to draw against")
+	}
+	return nil
+}
+
+// along returns the position of the axis that the grid is drawn along, the first of
+// several alternatives that are all numbers; -1 if there is none.
+func (g *Grid) along() int {
+	return slices.IndexFunc(g.Axes, func(a Axis) bool {
+		return len(a.Alternatives) > 1 && !slices.ContainsFunc(a.Alternatives, func(s string) bool { _, err := strconv.ParseFloat(s, 64); return err != nil })
+	})
 }
 
 // curves returns a figure against an axis, for each choice of the others and type

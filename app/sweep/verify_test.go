@@ -347,18 +347,20 @@ func TestReferenceErrors(t *testing.T) {
 		"[[even]]\nname = \"x\"\nrows = \"g/.*\"\nfigures = [3]\n":                               "even[0].figures: want figures",
 		"[[spread]]\nname = \"x\"\nrows = \"g/.*\"\n":                                            "spread[0].want: missing",
 		"[[above]]\nrows = \"g/.*\"\nfigures = [\"f\"]\nto = \"x\"\n":                            "above[0].name: missing",
-		strings.Replace(want("", "1"), "throughput_hz", "thruput_hz", 1):                         `d/reference.toml:5:21: row[0].want.M.thruput_hz: 1: there is no figure "thruput_hz"; there are throughput_hz, latency_s, `,
-		strings.Replace(want("", "{ from = 1, to = 2 }"), "throughput_hz", "fidelity_orakel", 1): `want.M.fidelity_orakel: there is no figure "fidelity_orakel"; there are throughput_hz, `,
+		strings.Replace(want("", "1"), "throughput_hz", "thruput_hz", 1):                         `d/reference.toml:5:21: row[0].want.M.thruput_hz: 1: "thruput_hz" is no figure of a type of request: there are throughput_hz, latency_s, `,
+		strings.Replace(want("", "{ from = 1, to = 2 }"), "throughput_hz", "fidelity_orakel", 1): `want.M.fidelity_orakel: "fidelity_orakel" is no figure of a type of request: there are throughput_hz, `,
 		strings.Replace(want("", "1"), "throughput_hz", `"failed.queue full"`, 1):                "",
 		strings.Replace(want("", "1"), "throughput_hz", "fidelity", 1):                           "",
-		strings.Replace(want("", "1"), "throughput_hz", `"failed.queue ful"`, 1):                 `there is no figure "failed.queue ful"; `,
-		strings.Replace(want("", "1"), "throughput_hz", "queue_mean", 1):                         `there is no figure "queue_mean"; `, // of the link
-		want("tolerance.thruput_hz = { sigmas = 5 }", "1"):                                       `d/reference.toml:2:24: tolerance.thruput_hz: there is no figure "thruput_hz"; `,
-		"[tolerance]\nlatency = { sigmas = 5 }\n":                                                `tolerance.latency: there is no figure "latency"; `,
-		"[[ratio]]\nname = \"x\"\nrow = \"g/0.5\"\nto = \"g/0.5\"\nfigure = \"f\"\nmax = 1\n":    `ratio[0].figure: "f": there is no figure "f"; `,
-		"[[even]]\nname = \"x\"\nrows = \"g/.*\"\nfigures = [\"latency_s\", \"f\"]\n":            `even[0].figures[1]: "f": there is no figure "f"; `,
-		"[[above]]\nname = \"x\"\nrows = \"g/.*\"\nfigures = [\"latency_s\"]\nto = \"least\"\n":  `above[0].to: "least": there is no figure "least"; `,
-		"[[spread]]\nname = \"x\"\nrows = \"g/.*\"\nwant = { thruput_hz = 0.1 }\n":               `spread[0].want.thruput_hz: 0.1: there is no figure "thruput_hz"; `,
+		strings.Replace(want("", "1"), "throughput_hz", `"failed.queue ful"`, 1):                 `"failed.queue ful" is no figure of a type of request: `,
+		strings.Replace(want("", "1"), "throughput_hz", `"frames.Gen"`, 1):                       `"frames.Gen" is no figure of a type of request: there are throughput_hz, `,
+		strings.Replace(want("", "1"), "throughput_hz", "fidelity_learnt", 1):                    `"fidelity_learnt" is no figure of a type of request: `, // of an end
+		strings.Replace(want("", "1"), "throughput_hz", "queue_mean", 1):                         `"queue_mean" is no figure of a type of request: `,      // of the link
+		want("tolerance.thruput_hz = { sigmas = 5 }", "1"):                                       `d/reference.toml:2:24: tolerance.thruput_hz: "thruput_hz" is no figure of a type of request: `,
+		"[tolerance]\nlatency = { sigmas = 5 }\n":                                                `tolerance.latency: "latency" is no figure of a type of request: `,
+		"[[ratio]]\nname = \"x\"\nrow = \"g/0.5\"\nto = \"g/0.5\"\nfigure = \"f\"\nmax = 1\n":    `ratio[0].figure: "f": "f" is no figure of a type of request: `,
+		"[[even]]\nname = \"x\"\nrows = \"g/.*\"\nfigures = [\"latency_s\", \"f\"]\n":            `even[0].figures[1]: "f": "f" is no figure of a type of request: `,
+		"[[above]]\nname = \"x\"\nrows = \"g/.*\"\nfigures = [\"latency_s\"]\nto = \"least\"\n":  `above[0].to: "least": "least" is no figure of a type of request: `,
+		"[[spread]]\nname = \"x\"\nrows = \"g/.*\"\nwant = { thruput_hz = 0.1 }\n":               `spread[0].want.thruput_hz: 0.1: "thruput_hz" is no figure of a type of request: `,
 		"version = 2\n": "version", // twice, or another
 		"rows = 3\n":    "rows: unknown key",
 	} {
@@ -439,6 +441,9 @@ func TestReport(t *testing.T) {
 	store := open(t, t.TempDir(), "r.jsonl")
 	defer store.Close()
 	if err := sweep.NewReport(p, store, nil).WriteSVG(t.TempDir()); !errors.Is(err, qnet.ErrUnsupported) {
+		t.Errorf("got %v", err)
+	}
+	if err := p.Drawable(); !errors.Is(err, qnet.ErrUnsupported) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -48,7 +48,7 @@ func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 	wants := func(group string) bool { return len(groups) == 0 || slices.Contains(groups, group) }
 	t := &table{w: tabwriter.NewWriter(w, 0, 0, 3, ' ', 0), s: s}
 	fmt.Fprintf(t.w, "%s: %s, %s s emulated\n", s.Scenario, seeds(s.Seeds), short(s.SimulatedS))
-	fmt.Fprintln(t.w, intervals(len(s.Seeds)))
+	fmt.Fprintln(t.w, intervals(len(s.Seeds), (wants("fidelity") || wants("fairness")) && slices.ContainsFunc(s.Rows, Row.exceptional)))
 	types := s.types()
 	for _, section := range sections {
 		if !wants(section.group) {
@@ -111,13 +111,19 @@ func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 // mainFrames are shown also where none was sent.
 var mainFrames = []string{"Add", "AddAck", "Gen", "Reply", "LinkExpire"}
 
-// intervals says what is behind ±.
-func intervals(runs int) string {
+// exceptional reports whether the interval is from within the runs where those of most
+// figures are from their spread.
+func (r Row) exceptional() bool { return r.Within && r.N >= fewRuns }
+
+// intervals says what is behind ±, and that some are exceptional.
+func intervals(runs int, exceptional bool) string {
 	switch {
 	case runs == 1:
 		return "±: half of 95 % intervals, from the errors within the run"
 	case runs < fewRuns:
 		return fmt.Sprintf("±: half of 95 %% intervals, from the errors within the %d runs; their spread tells little", runs)
+	case exceptional:
+		return fmt.Sprintf("±: half of 95 %% intervals, from the spread of the %d runs (Student's t); of oracle, outcomes and S from the errors within the runs", runs)
 	}
 	return fmt.Sprintf("±: half of 95 %% intervals, from the spread of the %d runs (Student's t)", runs)
 }

@@ -196,7 +196,8 @@ const MaxPoints = 200
 // Row is one figure of a set of runs: its mean over the runs, the standard error of
 // that by their spread, and the 95 % confidence interval by Student's t. Of fewer than
 // five runs, whose spread tells little, the standard error is that which follows from
-// those within the runs, where all have one.
+// those within the runs, where all have one; of fidelities of one kind, wrong outcomes
+// and S of fewer than a hundred.
 type Row struct {
 	Type   string  `json:"type"`   // of request, "all" for all, "" for the link itself
 	Origin string  `json:"origin"` // both, A, B, or A-B for the difference

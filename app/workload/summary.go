@@ -202,13 +202,17 @@ func (s *Summary) Row(typ, origin, name string) (row Row, ok bool) {
 // their mean than what each of them says about its own.
 const fewRuns = 5
 
+// manyRuns is that of figures whose errors a run is right about.
+const manyRuns = 100
+
 // spreadRuns returns the same for one figure. The spread of n runs is off by one part
 // in √(2n). Pairs are independent, so that a run is right about the errors of its
-// fidelities; times in queues are not.
+// fidelities; times in queues are not, nor is how many pairs of each type there are,
+// on which the mean over mixed types depends.
 func spreadRuns(figure string) uint64 {
 	switch figure {
-	case FigureOracle, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ:
-		return 100
+	case FigureOracle, FigurePrepared, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ, FigureCHSH:
+		return manyRuns
 	}
 	return fewRuns
 }

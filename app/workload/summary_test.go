@@ -99,6 +99,53 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
+// Intervals of what each run knows the error of are from within up to 99 runs, and the
+// table says so of the five and more of which those of others are not.
+func TestSpreadRuns(t *testing.T) {
+	summary := func(runs int) *Summary {
+		var rs []*Result
+		for i := range runs {
+			e := Estimate{0.8 + 1e-3*float64(i%2), 0.02, 500}
+			f := Figures{Requests: 1, Throughput: e, Oracle: e, Prepared: e, CHSH: e, Outcomes: Outcomes{F: e, X: e, Y: e, Z: e}}
+			r := &Result{Scenario: "s", Seed: uint64(i), Types: []TypeResult{{Name: "MD", Both: f, A: f, B: f}}, All: TypeResult{Name: AllTypes, Both: Figures{Fidelity: e}}}
+			rs = append(rs, r)
+		}
+		return Summarise(rs)
+	}
+	const note = "of oracle, outcomes and S from the errors within the runs"
+	for _, x := range []struct {
+		runs         int
+		pairs, other bool // from within
+	}{{4, true, true}, {5, true, false}, {99, true, false}, {100, false, false}} {
+		s := summary(x.runs)
+		for _, of := range []struct {
+			typ    string
+			within bool
+			names  []string
+		}{
+			{"MD", x.pairs, []string{FigureOracle, FigurePrepared, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ, FigureCHSH}},
+			{"MD", x.other, []string{FigureThroughput}},
+			{AllTypes, x.other, []string{FigureFidelity}}, // how many pairs of each type there are differs too
+		} {
+			for _, name := range of.names {
+				row, ok := s.Row(of.typ, OriginBoth, name)
+				if se := 0.02 / math.Sqrt(float64(x.runs)); !ok || row.Within != of.within || (math.Abs(row.StdErr-se) < 1e-12) != of.within {
+					t.Errorf("%s of %d runs: %+v", name, x.runs, row)
+				}
+			}
+		}
+		for group, has := range map[string]bool{"fidelity": true, "fairness": true, "throughput": false} {
+			var b strings.Builder
+			if err := s.WriteTable(&b, []string{group}); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(b.String(), note) != (has && x.pairs && !x.other) {
+				t.Errorf("%s of %d runs:\n%s", group, x.runs, b.String())
+			}
+		}
+	}
+}
+
 // TestExact: figures that chance has no part in have no error, and do not differ by
 // what rounding makes.
 func TestExact(t *testing.T) {

@@ -50,14 +50,15 @@ func demonstrate(ctx context.Context, s *scenario.Scenario, source []byte, f *me
 	if err != nil {
 		return err
 	}
-	if err := checkTrace(f.trace.file); err != nil {
+	trace, err := createTrace(ctx, f.trace.file)
+	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "qnet-demo-")
 	if err != nil {
 		return err
 	}
-	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: f.trace.file, logLevel: slog.LevelWarn})
+	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, faults: f.faults, trace: trace, logLevel: slog.LevelWarn})
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err != nil {
 		return err

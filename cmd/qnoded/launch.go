@@ -38,7 +38,7 @@ type launchConfig struct {
 	dir      string // holds everything that is to disappear with the network
 	runtime  string // folder of the sockets; "" for one within dir
 	faults   []string
-	trace    string // file for the trace of all processes; "" for none
+	trace    *os.File // for the trace of all processes, closed with the network; nil for none
 	log      io.Writer
 	logLevel slog.Level
 	binary   string // of qnoded; "" for this very program
@@ -50,7 +50,7 @@ type network struct {
 	scenario  *scenario.Scenario
 	dir       string
 	runtime   string
-	trace     string
+	trace     *os.File
 	processes []*process
 	failed    chan error // the first process that ends unasked
 	stop      sync.Once
@@ -114,7 +114,7 @@ func (n *network) prepare(c launchConfig) error {
 		return err
 	}
 	base := daemon.Config{Runtime: n.runtime, Addresses: addresses, Faults: c.faults}
-	if c.trace != "" {
+	if c.trace != nil {
 		base.Trace = traceFile
 	}
 	if err := writeProcesses(n.dir, c.scenario, c.source, ca, base); err != nil {
@@ -270,7 +270,7 @@ func (n *network) close() error {
 			removeDead(daemon.ProgramPath(n.runtime, p.name))
 		}
 		removeRuntime(n.runtime)
-		if n.trace != "" {
+		if n.trace != nil {
 			n.stopErr = traceError(n.writeTrace())
 		}
 		if err := os.RemoveAll(n.dir); err != nil {

@@ -94,7 +94,11 @@ func startScript(t *testing.T, script string) (*network, *process) {
 	if err := os.WriteFile(binary, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	n := &network{dir: filepath.Join(dir, "net"), runtime: filepath.Join(dir, "run"), trace: filepath.Join(dir, "trace"), failed: make(chan error, 1)}
+	trace, err := create(t.Context(), filepath.Join(dir, "trace"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{dir: filepath.Join(dir, "net"), runtime: filepath.Join(dir, "run"), trace: trace, failed: make(chan error, 1)}
 	p := &process{name: "alice"}
 	n.processes = []*process{p, {name: "bob"}, {name: "charlie"}, {name: "dora"}}
 	said, says := io.Pipe()

@@ -4,16 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
 )
 
-// mergeTraces writes the traces of several processes as one, in order of time.
-// A process that left no trace is passed over.
-func mergeTraces(to string, from []string) (err error) {
+// mergeTraces writes the traces of several processes as one, in order of time, and
+// closes it. A process that left no trace is passed over.
+func mergeTraces(to io.WriteCloser, from []string) (err error) {
+	defer func() { err = errors.Join(err, to.Close()) }()
 	type line struct {
 		at   int64
 		text []byte
@@ -38,12 +41,7 @@ func mergeTraces(to string, from []string) (err error) {
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(a.at, b.at) })
-	f, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w := bufio.NewWriter(f)
+	w := bufio.NewWriter(to)
 	for _, l := range lines {
 		if _, err := w.Write(l.text); err != nil {
 			return err
@@ -61,17 +59,17 @@ func traceError(err error) error {
 	return fmt.Errorf("the trace is not complete: %w: make room, or choose another file with --trace", err)
 }
 
-// checkTrace makes the trace file, so that one that can not be written is known
-// before anything runs.
-func checkTrace(name string) error {
+// createTrace makes the trace file, so that one that can not be written is known
+// before anything runs. It returns nil for no trace.
+func createTrace(ctx context.Context, name string) (*os.File, error) {
 	if name == "" {
-		return nil
+		return nil, nil
 	}
-	f, err := os.Create(name)
+	f, err := create(ctx, name, 0o666)
 	if err != nil {
-		return usage("--trace: %v", err)
+		return nil, usage("--trace: %w", err)
 	}
-	return f.Close()
+	return f, nil
 }
 
 // traceTime returns the instant of a trace line, which begins with {"t":.

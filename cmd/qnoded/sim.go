@@ -144,7 +144,7 @@ The same seed gives the same result, and the same trace, byte for byte.`,
 					return err
 				}
 				work.json, work.trace = f.json, f.trace
-				return runWorkload(cmd.Context(), s, &work, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return runWorkload(cmd.Context(), s, &work, cmd.Flags().Changed, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 			if err := refuse(cmd, workloadOnly, "the scenario has no [workload]"); err != nil {
 				return err
@@ -173,7 +173,7 @@ func simulate(ctx context.Context, s *scenario.Scenario, f *measureFlags, stdout
 		return err
 	}
 	options := node.Options{Faults: faults}
-	w, closeTrace, err := f.trace.open()
+	w, closeTrace, err := f.trace.open(ctx)
 	if err != nil {
 		return err
 	}

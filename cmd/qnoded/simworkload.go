@@ -74,12 +74,13 @@ func collectSeldom() {
 	}
 }
 
-// runWorkload runs the workload of a scenario and prints what became of it.
-func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, stdout, stderr io.Writer) (err error) {
+// runWorkload runs the workload of a scenario and prints what became of it; given
+// tells whether a flag was.
+func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, given func(flag string) bool, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
 	collectSeldom()
 	n := s.Workload.Seeds
-	if f.seeds != 0 {
+	if given("seeds") {
 		n = f.seeds
 	}
 	if n < 1 || n > scenario.MaxSeeds {
@@ -99,7 +100,7 @@ func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, st
 	if f.trace.file != "" && n > 1 {
 		return usage("--trace: %d runs can not share one file: give --seeds 1 as well", n)
 	}
-	w, closeTrace, err := f.trace.open()
+	w, closeTrace, err := f.trace.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,7 @@ func TestSimWorkloadErrors(t *testing.T) {
 		{text, []string{"--pairs", "1000", "--fault", "readout=0"}, exitUsage, "--fault, --pairs: the scenario has a [workload], which runs in place of programs"},
 		{plain, []string{"--seeds", "3"}, exitUsage, "--seeds: the scenario has no [workload]"},
 		{text, []string{"--seeds", "-1"}, exitUsage, "--seeds: -1 is not between 1 and 1000000"},
+		{text, []string{"--seeds", "0"}, exitUsage, "--seeds: 0 is not between 1 and 1000000"},
 		{text, []string{"--horizon", "3"}, exitUsage, `--horizon: "3": no unit`},
 		{text, []string{"--horizon", "-3 s"}, exitUsage, `--horizon: "-3 s": must be positive`},
 		{text, []string{"--trace", "x"}, exitUsage, "--trace: 3 runs can not share one file: give --seeds 1 as well"},

@@ -66,7 +66,7 @@ A batch system runs the parts of a sweep with --shard 1/4 to --shard 4/4 and one
 		RunE: func(cmd *cobra.Command, a []string) error {
 			f.arguments = a
 			collectSeldom()
-			return runSweep(cmd.Context(), &f, cmd.Flags().Changed("seeds"), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runSweep(cmd.Context(), &f, cmd.Flags().Changed, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	fl := cmd.Flags()
@@ -84,15 +84,15 @@ A batch system runs the parts of a sweep with --shard 1/4 to --shard 4/4 and one
 	return cmd
 }
 
-// check reads the flags.
-func (f *sweepFlags) check(seeds bool) error {
+// check reads the flags; given tells whether one was.
+func (f *sweepFlags) check(given func(flag string) bool) error {
 	if f.list && f.json {
 		return usage("--json: what --list prints is text")
 	}
-	if seeds && (f.options.Seeds < 1 || f.options.Seeds > sweep.MaxSeeds) {
+	if given("seeds") && (f.options.Seeds < 1 || f.options.Seeds > sweep.MaxSeeds) {
 		return usage("--seeds: %d is not between 1 and %d", f.options.Seeds, sweep.MaxSeeds)
 	}
-	if f.run.Parallel < 0 {
+	if given("parallel") && f.run.Parallel < 1 {
 		return usage("--parallel: %d: want at least 1", f.run.Parallel)
 	}
 	if f.only != "" {
@@ -130,8 +130,8 @@ func loadSweep(name string) (*sweep.Sweep, error) {
 	return nil, fmt.Errorf("%s: no such file or folder, and no sweep of this name comes with the program; \"campaign\" does", name)
 }
 
-func runSweep(ctx context.Context, f *sweepFlags, seeds bool, stdout, stderr io.Writer) (err error) {
-	if err := f.check(seeds); err != nil {
+func runSweep(ctx context.Context, f *sweepFlags, given func(flag string) bool, stdout, stderr io.Writer) (err error) {
+	if err := f.check(given); err != nil {
 		return err
 	}
 	var all []*sweep.Sweep
@@ -155,6 +155,11 @@ func runSweep(ctx context.Context, f *sweepFlags, seeds bool, stdout, stderr io.
 		return usage("%v", err)
 	case err != nil:
 		return badConfig(err)
+	}
+	if f.svg != "" {
+		if err := plan.Drawable(); err != nil {
+			return usage("--svg: %v", err)
+		}
 	}
 	if left := plan.LeftOut(); left != "" && f.only != "" {
 		fmt.Fprintf(stderr, "--only: %s\n", left)
@@ -193,7 +198,7 @@ func runSweep(ctx context.Context, f *sweepFlags, seeds bool, stdout, stderr io.
 	if f.options.Verify && f.options.Shards == 0 {
 		report.Verify(s.Reference)
 	}
-	err = errors.Join(err, f.write(report, stdout))
+	err = errors.Join(err, f.write(ctx, report, stdout))
 	if report.Verdict != "" && report.Verdict != sweep.Pass {
 		err = errors.Join(err, errVerdict)
 	}
@@ -217,7 +222,7 @@ func listRows(w io.Writer, plan *sweep.Plan) error {
 }
 
 // write prints the report, and writes it to where the flags say.
-func (f *sweepFlags) write(r *sweep.Report, stdout io.Writer) error {
+func (f *sweepFlags) write(ctx context.Context, r *sweep.Report, stdout io.Writer) error {
 	var errs []error
 	if f.json {
 		errs = append(errs, encode(stdout, r))
@@ -234,7 +239,7 @@ func (f *sweepFlags) write(r *sweep.Report, stdout io.Writer) error {
 		if out.file == "" {
 			continue
 		}
-		file, err := os.Create(out.file)
+		file, err := create(ctx, out.file, 0o666)
 		if err == nil {
 			err = errors.Join(out.write(file), file.Close())
 		}

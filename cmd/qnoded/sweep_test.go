@@ -131,6 +131,8 @@ func TestSweepMistakes(t *testing.T) {
 		{"", "", "", []string{"--only", "("}, exitUsage, "--only: error parsing regexp"},
 		{"", "", "", []string{"--shard", "3/2"}, exitUsage, `--shard: "3/2": want I/N`},
 		{"", "", "", []string{"--seeds", "0"}, exitUsage, "--seeds: 0 is not between 1 and"},
+		{"", "", "", []string{"--parallel", "0"}, exitUsage, "--parallel: 0: want at least 1"},
+		{"", "", "", []string{"--parallel", "-1"}, exitUsage, "--parallel: -1: want at least 1"},
 		{"", "", "", []string{"--list", "--json"}, exitUsage, "--json: what --list prints is text"},
 		{"", "", "", []string{"none.toml"}, exitConfig, "none.toml: no such file or folder"},
 		{"sweep.toml", "reference = ", "# ", []string{"--verify"}, exitUsage, "--verify: "},
@@ -164,6 +166,23 @@ func TestSweepReports(t *testing.T) {
 	page, err := os.ReadFile(file)
 	if code != exitRun || !strings.Contains(out, "g/0.4") || !strings.HasPrefix(errs, "qnoded: --csv: ") || err != nil || !strings.Contains(string(page), "| g/0.4 |") {
 		t.Errorf("code %d, %v: %s\n%s", code, err, errs, out)
+	}
+}
+
+// A sweep that can not be drawn is not run first.
+func TestSweepNothingToDraw(t *testing.T) {
+	dir := sweepFolder(t)
+	file := filepath.Join(dir, "sweep.toml")
+	writeFile(t, file, strings.NewReplacer(`"0.2" = `, "low = ", `"0.4" = `, "high = ", "reference = ", "# ").Replace(sweepFile))
+	results, plots := filepath.Join(dir, "results"), filepath.Join(dir, "plots")
+	code, out, errs := runSweepCommand(t, file, "--out", results, "--svg", plots)
+	if code != exitUsage || out != "" || !strings.HasPrefix(errs, "qnoded: --svg: no grid that is run has an axis whose alternatives are numbers") {
+		t.Errorf("code %d: %s\n%s", code, errs, out)
+	}
+	for _, made := range []string{results, plots} {
+		if _, err := os.Stat(made); !os.IsNotExist(err) {
+			t.Errorf("%s: %v", made, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -23,7 +24,7 @@ func (t *tracing) registerContents(cmd *cobra.Command) {
 
 // open makes the trace file of a simulation, for its owner alone if it has
 // contents. It returns nil for no trace, and what closes the trace.
-func (t *tracing) open() (w *trace.Writer, closed func() error, err error) {
+func (t *tracing) open(ctx context.Context) (w *trace.Writer, closed func() error, err error) {
 	if t.file == "" {
 		if t.contents {
 			return nil, nil, usage("--trace-contents: there is no trace: give --trace FILE as well")
@@ -34,9 +35,9 @@ func (t *tracing) open() (w *trace.Writer, closed func() error, err error) {
 	if t.contents {
 		mode, writer = 0o600, trace.NewContentsWriter
 	}
-	file, err := os.OpenFile(t.file, os.O_RDWR|os.O_CREATE|os.O_TRUNC, mode)
+	file, err := create(ctx, t.file, mode)
 	if err != nil {
-		return nil, nil, usage("--trace: %v", err)
+		return nil, nil, usage("--trace: %w", err)
 	}
 	w = writer(file)
 	return w, func() error { return errors.Join(traceError(w.Close()), traceError(file.Close())) }, nil

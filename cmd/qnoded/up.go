@@ -44,14 +44,15 @@ programs reach each node. Without FILE the embedded ions3 scenario runs.`,
 }
 
 func up(ctx context.Context, s *scenario.Scenario, source []byte, faults []string, traceFile string, level slog.Level, stdout, stderr io.Writer) (err error) {
-	if err := checkTrace(traceFile); err != nil {
+	trace, err := createTrace(ctx, traceFile)
+	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "qnet-up-")
 	if err != nil {
 		return err
 	}
-	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, runtime: daemon.RuntimeDir(s.Name), faults: faults, trace: traceFile, log: stderr, logLevel: level})
+	n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: dir, runtime: daemon.RuntimeDir(s.Name), faults: faults, trace: trace, log: stderr, logLevel: level})
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err != nil {
 		return err
