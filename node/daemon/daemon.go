@@ -93,7 +93,7 @@ func Start(cfg *Config, log *slog.Logger) (_ *Daemon, err error) {
 		}
 	}()
 	if cfg.Trace != "" {
-		f, err := os.Create(cfg.path(cfg.Trace))
+		f, err := os.OpenFile(cfg.path(cfg.Trace), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666) // as a pipe, too, it ends with its reader
 		if err != nil {
 			return nil, err
 		}
