@@ -39,6 +39,7 @@ type end struct {
 	lanes     []lane
 	services  []service  // scratch of serve
 	inTurn    []*request // the first known requests whose turn it is, if fresh
+	inLanes   []*request // scratch of assign
 	known     int
 	fresh     bool
 	serving   bool
@@ -51,6 +52,7 @@ type end struct {
 	barring   barring           // by which the ready requests are sorted out
 	inSlot    func(*Entry) bool // which the slot serves; nil: all
 	memory    memory
+	storage   storage
 	limits    [2]limiter // frames of the peer, of the station
 	anchor    uint64     // cycle from which patterns of attempts count, the same at both ends
 
@@ -93,7 +95,7 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 	for i, from := range [senders]string{cfg.PeerName, "the station", "others"} {
 		e.faults[i].from = from
 	}
-	e.memory.onTimer = e.tellMemory
+	e.memory.onTimer, e.storage.onTimer, e.storage.onAnswer = e.tellMemory, e.askStorage, e.askedStorage
 	var err error
 	if e.estimator, err = newEstimator(&e.cfg, l.dev.Spec()); err != nil { // a configuration that no scenario makes
 		e.trace("heralding only").Err(err).End()

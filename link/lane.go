@@ -58,8 +58,6 @@ type lane struct {
 	group    group // of requests that the qubit was armed for
 	unwanted bool  // arming: give the qubits back when they are ready
 	freeing  bool  // held: the qubit has been given back
-	refused  int   // times in a row that no storage qubit was free
-	unstored bool  // no storage qubit was free when it was last asked for
 	qubit    physical.Qubit
 	storage  physical.Qubit // where the half is to go
 	window   uint64
@@ -93,7 +91,6 @@ func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArmin
 // begin makes an idle lane attempt for a group.
 func (l *lane) begin(g group) {
 	l.group, l.state, l.unwanted = g, laneArming, false
-	l.unstored = l.unstored && g.store
 	l.window++
 	l.bulk.reset()
 	l.pair = Pair{}
@@ -101,6 +98,7 @@ func (l *lane) begin(g group) {
 	case g.q != nil:
 		l.armBulk(g.q)
 	case g.store:
+		l.e.storage.spare = max(0, l.e.storage.spare-1)
 		l.e.l.dev.Do(physical.Op{Kind: physical.OpAlloc}, l.onAlloc)
 	default:
 		l.arm()
@@ -113,14 +111,21 @@ func (l *lane) arm() {
 
 // allocated is the device's answer about the storage qubit.
 func (l *lane) allocated(r physical.Result) {
-	if r.Err != nil {
+	switch {
+	case errors.Is(r.Err, qnet.ErrNoMemory):
+		l.state = laneIdle // others can use it
+		l.e.noStorage()
+		l.e.serve()
+		return
+	case r.Err != nil:
 		l.armFailed(r.Err)
 		return
 	}
-	l.storage, l.unstored, l.refused = r.Qubit, false, 0
+	l.storage = r.Qubit
 	if l.unwanted {
 		l.freeStorage()
 		l.state = laneIdle
+		l.e.storage.spare++
 		l.e.serve()
 		return
 	}
@@ -163,9 +168,8 @@ func (l *lane) armFailed(err error) {
 	l.bulk.reset()
 	l.freeStorage()
 	l.state = laneHeld
-	l.unstored = l.group.store && errors.Is(err, qnet.ErrNoMemory)
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
-	if errors.Is(err, qnet.ErrNoMemory) && !l.group.store {
+	if errors.Is(err, qnet.ErrNoMemory) {
 		return // it is somebody else's; we are told when it is free
 	}
 	if l.group.keep && errors.Is(err, qnet.ErrUnsupported) {
@@ -175,15 +179,10 @@ func (l *lane) armFailed(err error) {
 		l.e.serve()
 		return
 	}
-	// The device is lost or refuses, or no storage qubit is free. Try again after a
-	// while: a device that is gone for good takes the link down.
-	wait := 100 * time.Millisecond
-	if errors.Is(err, qnet.ErrNoMemory) {
-		wait = time.Millisecond << min(l.refused, 4)
-		l.refused++
-	}
+	// The device is lost or refuses. Try again after a while: a device that is gone for
+	// good takes the link down.
 	l.timer.Stop()
-	l.timer = l.e.l.loop.After(wait, l.freed)
+	l.timer = l.e.l.loop.After(100*time.Millisecond, l.freed)
 }
 
 // freed is told by the device when the lane's qubit has become free.
@@ -193,6 +192,9 @@ func (l *lane) freed() {
 		l.timer.Stop()
 		l.state = laneIdle
 		l.qubit = physical.Qubit{}
+		if l.group.store {
+			l.e.storage.spare++ // unless its pair is still in use
+		}
 		l.e.serve()
 	}
 }

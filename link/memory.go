@@ -1,8 +1,10 @@
 package link
 
 import (
+	"errors"
 	"time"
 
+	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/event"
 )
@@ -34,20 +36,89 @@ type memory struct {
 	expiry event.Timer
 }
 
-// short returns what this end is short of. A lane that does not ask for a storage
-// qubit, since the peer is short of them, tells nothing: else two that were short at
-// once would wait for each other for ever.
+// storage is what an end knows of the free storage qubits of its node. No device tells
+// when one has become free: while it is short of them the end asks, less and less
+// often, as long as it has requests to store; also while the peer is short too, else
+// both would wait for each other for ever.
+type storage struct {
+	short    bool // there was none when one was asked for
+	spare    int  // that may be free since: the device gave one, or a lane has left its own
+	tries    int  // in vain, one after another
+	timer    event.Timer
+	onTimer  func() // end.askStorage and end.askedStorage as method values, made once
+	onAnswer func(physical.Result)
+}
+
+// noStorage takes the device's word that no storage qubit is free.
+func (e *end) noStorage() {
+	s := &e.storage
+	s.spare = 0
+	if !s.short {
+		s.short, s.tries = true, 0
+		e.askLater()
+	}
+}
+
+func (e *end) askLater() {
+	s := &e.storage
+	s.timer.Stop()
+	s.timer = e.l.loop.After(max(time.Millisecond, 4*e.cfg.Delay)<<min(s.tries, 4), s.onTimer)
+	s.tries++
+}
+
+// askStorage asks whether a storage qubit is free now. For one that is initialised
+// through a communication qubit, while none is idle, a lane has to make room and ask.
+func (e *end) askStorage() {
+	s := &e.storage
+	if s.spare > 0 || !e.ready.stores() { // no lane wants it
+		s.short, s.spare = false, 0
+		e.serve()
+		return
+	}
+	if m := e.l.dev.Spec().Memory; m != nil && m.Indirect && e.idleLane() == nil {
+		s.spare = 1
+		e.askLater()
+		e.serve()
+		return
+	}
+	e.l.dev.Do(physical.Op{Kind: physical.OpAlloc}, s.onAnswer)
+}
+
+func (e *end) askedStorage(r physical.Result) {
+	s := &e.storage
+	if !errors.Is(r.Err, qnet.ErrNoMemory) { // another error is for a lane to deal with
+		s.spare, s.tries = s.spare+1, 0
+	}
+	if r.Err == nil {
+		e.free(r.Qubit) // for the lane whose turn it is
+	}
+	e.askLater()
+	e.serve()
+}
+
+// mayStore returns how many lanes may attempt for pairs that are stored: all, or those
+// that do and those for which there is a qubit to spare.
+func (e *end) mayStore() int {
+	if !e.storage.short {
+		return all
+	}
+	n := e.storage.spare
+	for i := range e.lanes {
+		if l := &e.lanes[i]; l.works() && l.group.store {
+			n++
+		}
+	}
+	return n
+}
+
+// short returns what this end is short of.
 func (e *end) short() shortage {
-	s := shortage{lanes: true}
-	stores := false // a lane has a storage qubit
+	s := shortage{lanes: true, storage: e.storage.short && e.storage.spare == 0}
 	for i := range e.lanes {
 		l := &e.lanes[i]
 		s.lanes = s.lanes && l.state == laneHeld
-		s.storage = s.storage || l.unstored && l.state != laneIdle
-		stores = stores || !l.storage.IsZero()
+		s.storage = s.storage && l.storage.IsZero()
 	}
-	s.storage = s.storage && !stores
-	s.lanes = s.lanes && !s.storage
 	return s
 }
 

@@ -257,6 +257,10 @@ func (h *mortalHeralder) die(now uint64) {
 	h.dead = true
 }
 
+// modelSlots are of 1, 3 and 0.4 ms, between which there is a break: two for some of
+// the priorities each, and one for a priority of either.
+var modelSlots = []link.Slot{{Begin: 0, End: 1000, Priorities: []uint8{0, 1, 2, 3}}, {Begin: 1000, End: 4000, Priorities: []uint8{4, 5, 6, 7}}, {Begin: 4200, End: 4600, Priorities: []uint8{0, 7}}}
+
 var pauli = physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX, qnet.BasisY, qnet.BasisZ}}
 
 func (m *model) faultf(format string, args ...any) {
@@ -267,11 +271,12 @@ func (m *model) faultf(format string, args ...any) {
 func runModel(t *testing.T, ch *choices, sum *tally) {
 	m := &model{t: t, ch: ch, sum: sum, names: [2]map[uint64]bool{{}, {}}, cut: make(map[[2]qnet.NodeID]bool)}
 	cfg := worldConfig{seed: uint64(ch.intn(1 << 16)), probability: []float64{0.02, 0.2, 0.003}[ch.intn(3)], lanes: 1 + ch.intn(3), length: float64(20 + ch.intn(3)*2000),
-		spec:    physical.Spec{Storage: 3, Init: 5 * time.Microsecond, Gate2: 3 * time.Microsecond, Readout: 2 * time.Microsecond, Gate1: time.Microsecond},
+		spec:    physical.Spec{Storage: 1 + ch.intn(3), Init: 5 * time.Microsecond, Gate2: 3 * time.Microsecond, Readout: 2 * time.Microsecond, Gate1: time.Microsecond},
 		queue:   []int{0, 8}[ch.intn(2)],
 		hazards: []control.LinkConfig{{}, bad, {Loss: 0.3}, {Reorder: 0.5, ReorderBy: 20 * time.Millisecond, Duplicate: 0.3}, {Jitter: 50 * time.Microsecond, Loss: 0.02}}[ch.intn(5)],
 		scheduler: []func() link.Scheduler{nil, func() link.Scheduler { return link.FCFS{} }, func() link.Scheduler { return link.EDF{} },
-			func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 2, 0, 0, 3}} }}[ch.intn(4)],
+			func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 2, 0, 0, 3}} },
+			func() link.Scheduler { return &link.Slots{Scheduler: new(link.Fair), Period: 5000, Table: modelSlots} }}[ch.intn(5)],
 		heralder: func(h link.Heralder) link.Heralder {
 			m.nature = &mortalHeralder{Heralder: h, open: make(map[[2]uint32]bool)}
 			return m.nature

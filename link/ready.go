@@ -1,6 +1,7 @@
 package link
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -16,16 +17,21 @@ const (
 
 // ready holds the requests that want pairs, in the order of a scheduler, by class:
 // those of one class may all be served now, or none of them, so that a slot or a
-// shortage of the peer concerns a few classes, however many requests wait.
+// shortage concerns a few classes, however many requests wait.
 type ready struct {
 	sched   Scheduler
 	may     func(*Entry) bool // which the slot serves; nil: all
-	peer    shortage
-	classes []*class // by number; nil where no request came yet
-	serving []*class // those that have requests that may be served now
-	merged  []*request
+	lacks   shortage
+	classes []*class   // by number; nil where no request came yet
+	serving []*class   // those that have requests that may be served now
+	merged  []*request // the first of all
+	most    int        // of those that are stored
+	stored  int        // those that are
 	count   int
 }
+
+// all is the bound of no bound.
+const all = math.MaxInt
 
 // servable reports whether a request wants pairs and may be served now.
 func (r *request) servable() bool { return r.in != nowhere && r.class.open }
@@ -54,6 +60,11 @@ func (h *ready) any(rng *rand.Rand) *request {
 
 func (h *ready) len() int { return h.count }
 
+// stores reports whether there are requests whose pairs are stored.
+func (h *ready) stores() bool {
+	return slices.ContainsFunc(h.classes, func(c *class) bool { return c != nil && c.store && c.len() > 0 })
+}
+
 // wanted returns how many pairs all requests want together.
 func (h *ready) wanted() (n uint64) {
 	for _, c := range h.classes {
@@ -70,9 +81,9 @@ func (h *ready) wanted() (n uint64) {
 }
 
 // filter says which requests may be served from now on: those that the slot serves,
-// nil for all, and for which the peer is not short of qubits.
-func (h *ready) filter(may func(*Entry) bool, peer shortage) {
-	h.may, h.peer = may, peer
+// nil for all, and for which no end is short of qubits.
+func (h *ready) filter(may func(*Entry) bool, lacks shortage) {
+	h.may, h.lacks = may, lacks
 	h.changed()
 	clear(h.serving)
 	h.serving = h.serving[:0]
@@ -88,7 +99,7 @@ func (h *ready) filter(may func(*Entry) bool, peer shortage) {
 
 // allows reports whether requests of a class may be served now.
 func (h *ready) allows(c *class) bool {
-	return !h.peer.lanes && !(h.peer.storage && c.store) && (h.may == nil || h.may(&c.like))
+	return !h.lacks.lanes && !(h.lacks.storage && c.store) && (h.may == nil || h.may(&c.like))
 }
 
 // changed forgets what was merged.
@@ -150,16 +161,25 @@ func (h *ready) fix(q *request) {
 	}
 }
 
-// first returns up to n requests that may be served, in the order of service. The
-// slice is valid until the next change, and not to be changed.
-func (h *ready) first(n int) []*request {
-	switch len(h.serving) {
-	case 0:
+// first returns up to n requests that may be served, in the order of service, leaving
+// out those that are stored but for the first so many. The slice is valid until the
+// next change or call, and not to be changed.
+func (h *ready) first(n, stored int) []*request {
+	switch {
+	case len(h.serving) == 0:
 		return nil
-	case 1:
+	case len(h.serving) > 1:
+	case h.serving[0].store:
+		return h.serving[0].first(min(n, stored))
+	default:
 		return h.serving[0].first(n)
 	}
+	if stored != h.most {
+		h.changed()
+		h.most = stored
+	}
 	if len(h.merged) == 0 {
+		h.stored = 0
 		for _, c := range h.serving {
 			c.merged = 0
 		}
@@ -168,6 +188,9 @@ func (h *ready) first(n int) []*request {
 		var from *class
 		var q *request
 		for _, c := range h.serving {
+			if c.store && h.stored >= stored {
+				continue
+			}
 			list := c.first(c.merged + 1)
 			if len(list) > c.merged && (from == nil || c.before(list[c.merged], q)) {
 				from, q = c, list[c.merged]
@@ -177,6 +200,9 @@ func (h *ready) first(n int) []*request {
 			break
 		}
 		from.merged++
+		if from.store {
+			h.stored++
+		}
 		h.merged = append(h.merged, q)
 	}
 	return h.merged[:min(n, len(h.merged))]

@@ -58,7 +58,7 @@ func TestReadyIsInOrder(t *testing.T) {
 					continue
 				}
 				q := list[rng.IntN(len(list))]
-				if first := h.first(1); len(first) > 0 && rng.IntN(2) == 0 {
+				if first := h.first(1, all); len(first) > 0 && rng.IntN(2) == 0 {
 					q = first[0]
 				}
 				q.Turn = float64(rng.IntN(100))
@@ -89,8 +89,23 @@ func TestReadyIsInOrder(t *testing.T) {
 				if rng.IntN(100) == 0 {
 					n = rng.IntN(4 * maxHead)
 				}
-				if got := h.first(n); !slices.Equal(got, want[:min(n, len(want))]) {
+				if got := h.first(n, all); !slices.Equal(got, want[:min(n, len(want))]) {
 					t.Fatalf("seed %d, step %d: the first %d of %d requests are wrong", seed, place, n, len(want))
+				}
+			}
+			if rng.IntN(4) == 0 { // those that are stored but for some are left out
+				n, stored := rng.IntN(2*maxHead), rng.IntN(8)
+				some, left := want[:0:0], stored
+				for _, q := range want {
+					if q.store {
+						if left--; left < 0 {
+							continue
+						}
+					}
+					some = append(some, q)
+				}
+				if got := h.first(n, stored); !slices.Equal(got, some[:min(n, len(some))]) {
+					t.Fatalf("seed %d, step %d: the first %d requests, of which %d are stored, are wrong", seed, place, n, stored)
 				}
 			}
 			if h.len() != len(list) {
@@ -112,7 +127,7 @@ func TestReadyFilterCostsNothing(t *testing.T) {
 	odd := func(e *Entry) bool { return e.Purpose%2 == 1 }
 	sched.compared, sched.asked = 0, 0
 	const few = 16
-	h.first(few)
+	h.first(few, all)
 	n := testing.AllocsPerRun(100, func() {
 		before := sched.compared
 		h.filter(odd, shortage{})
@@ -122,14 +137,14 @@ func TestReadyFilterCostsNothing(t *testing.T) {
 		if sched.compared != before {
 			t.Errorf("%d comparisons to change who may be served", sched.compared-before)
 		}
-		h.fix(h.first(few)[few-1])
+		h.fix(h.first(few, all)[few-1])
 	})
 	if n > 0 || sched.asked > 0 {
 		t.Errorf("%v allocations and %d questions for the class of a request", n, sched.asked)
 	}
 	before := sched.compared
 	h.changed()
-	h.first(few)
+	h.first(few, all)
 	if got := sched.compared - before; got > few*7 {
 		t.Errorf("%d comparisons for the first %d requests of 8 classes", got, few)
 	}

@@ -73,7 +73,12 @@ func (e *end) assign() {
 	if e.wasDown {
 		total = 0 // nothing is served
 	}
-	e.share(e.turns(total), total)
+	list, stored := e.turns(total), e.mayStore()
+	if stored < total { // others can use the lanes
+		e.inLanes = e.order(e.inLanes[:0], total, stored)
+		list = e.inLanes
+	}
+	e.share(list, total, stored)
 	// Lanes that serve what they should go on; the others make room.
 	for i := range e.lanes {
 		l := &e.lanes[i]
@@ -110,16 +115,19 @@ func (e *end) assign() {
 }
 
 // barring is what decides which requests may be served: the slot, by its end, 0 for
-// one that does not end, and what the peer is short of.
+// one that does not end, and what stands in their way.
 type barring struct {
-	slot uint64
-	peer shortage
+	slot  uint64
+	lacks shortage
 }
 
 // slot sees to it that only those requests are served that may be now, and sets
-// the timer of the next slot.
+// the timer of the next slot. An atomic request that may not be served, and has no pair
+// yet, no longer keeps others waiting: the peer may have announced another one, and
+// these two may never be served in one slot.
 func (e *end) slot() {
 	b := barring{e.barring.slot, e.memory.peer}
+	b.lacks.storage = b.lacks.storage || e.mayStore() == 0
 	if b.slot != 0 {
 		e.inSlot, b.slot = e.sched.Slot(e.cfg.Cycles.From(e.l.dev.Now()))
 		e.slotTimer.Stop()
@@ -135,7 +143,10 @@ func (e *end) slot() {
 	}
 	if b != e.barring {
 		e.barring = b
-		e.ready.filter(e.inSlot, b.peer)
+		e.ready.filter(e.inSlot, b.lacks)
+	}
+	if q := e.atomic; q != nil && q.got == 0 && !q.servable() {
+		e.atomic = nil
 	}
 }
 
@@ -144,20 +155,21 @@ func (e *end) slot() {
 func (e *end) turns(n int) []*request {
 	if n > e.known || !e.fresh {
 		e.known, e.fresh = n, true
-		e.inTurn = e.order(e.inTurn[:0], n)
+		e.inTurn = e.order(e.inTurn[:0], n, all)
 	}
 	return e.inTurn[:min(n, len(e.inTurn))]
 }
 
-// order appends them to a list.
-func (e *end) order(list []*request, n int) []*request {
+// order appends them to a list, leaving out those that are stored but for the first so
+// many.
+func (e *end) order(list []*request, n, stored int) []*request {
 	if q := e.atomic; q != nil {
 		if !q.servable() {
 			return list
 		}
 		return append(list, q)
 	}
-	list = append(list, e.ready.first(n)...)
+	list = append(list, e.ready.first(n, stored)...)
 	if e.steered != 0 && e.l.loop.Now() < e.steeredTo {
 		if q := e.requests[e.steered]; q != nil && q.servable() {
 			if i := slices.Index(list, q); i >= 0 {
@@ -188,32 +200,36 @@ func beforeAtomic(list []*request) []*request {
 }
 
 // share works out how many lanes serve what: one for each request in turn, as
-// far as they go, then more for those that want more.
-func (e *end) share(list []*request, total int) {
+// far as they go, then more for those that want more. No more than so many store.
+func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
-	for _, q := range list {
-		if left == 0 {
-			break
+	give := func(q *request, lanes int) {
+		if q.store {
+			lanes = min(lanes, stored)
+			stored -= lanes
 		}
 		s := e.serviceOf(q.group())
 		if s == nil {
 			s = e.newService(q.group())
 		}
-		s.lanes++
-		left--
+		s.lanes += lanes
+		left -= lanes
+	}
+	for _, q := range list {
+		if left > 0 {
+			give(q, 1)
+		}
 	}
 	if len(list) == 1 && left > 0 {
-		more := min(uint64(left), list[0].wants()-1)
-		e.services[0].lanes += int(more)
+		give(list[0], int(min(uint64(left), list[0].wants()-1)))
 		return
 	}
 	for n := uint64(2); left > 0; n++ {
 		before := left
 		for _, q := range list {
 			if left > 0 && q.wants() >= n {
-				e.serviceOf(q.group()).lanes++
-				left--
+				give(q, 1)
 			}
 		}
 		if left == before {
@@ -273,7 +289,7 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 		}
 	}
 	others := min(fewOthers+maxCandidates-len(s.candidates), width)
-	for _, q := range e.ready.first(fewCandidates + others) {
+	for _, q := range e.ready.first(fewCandidates+others, all) {
 		e.beside(s, q, others)
 	}
 	if width == maxCandidates { // in vain so far: perhaps it is none of those that come first here
@@ -287,8 +303,12 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 	return s.candidates, s.others
 }
 
-// beside adds a request that this end could serve to the others, at most so many.
+// beside adds a request that this end could serve to the others, at most so many. One
+// that is stored may have all its lanes already.
 func (e *end) beside(s *service, q *request, most int) {
+	if q.store && !s.store && e.storage.short {
+		return
+	}
 	if len(s.others) < most && e.meets(q) && !slices.Contains(s.others, q.ID) && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {
 		s.others = append(s.others, q.ID)
 	}

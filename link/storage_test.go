@@ -1,0 +1,175 @@
+package link_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// Two atomic requests that no slot serves both have begun before either has a pair, each
+// at the end that created it, since the other took none of it yet: both complete. A link
+// on which the one that has begun holds back the other at each end brings nothing more.
+func TestAtomicRequestsOfDifferentSlots(t *testing.T) {
+	table := []link.Slot{{Begin: 0, End: 5000, Priorities: []uint8{0}}, {Begin: 5000, End: 10_000, Priorities: []uint8{7}}}
+	for lanes := 1; lanes <= 3; lanes++ {
+		for _, typ := range []link.Type{link.Keep, link.Prepare} {
+			w := newWorld(t, worldConfig{seed: 61, probability: 0.1, length: 2000, lanes: lanes, scheduler: func() link.Scheduler {
+				return &link.Slots{Scheduler: new(link.Fair), Period: 10_000, Table: table}
+			}})
+			ids := [2]link.RequestID{}
+			for side, priority := range []uint8{0, 7} {
+				ids[side] = w.ends[side].create(link.Request{Type: typ, Pairs: 5, Deadline: qnet.Never, Limit: 1 << 40, Atomic: true, Priority: priority, Bases: pauli})
+			}
+			limit := func(n uint64) {
+				for side, id := range ids {
+					w.ends[1-side].layer.SetLimit(theLink, id, n)
+				}
+			}
+			w.run(15 * time.Microsecond) // the ADD has come
+			limit(0)
+			w.run(50 * time.Millisecond)
+			limit(1 << 40)
+			w.runUntil(time.Second, func() bool { return w.ended(ids[0]) && w.ended(ids[1]) })
+			for _, id := range ids {
+				if err := w.ends[0].requests[id].err; err != nil {
+					t.Errorf("%d lanes, %v: %v", lanes, typ, err)
+				}
+			}
+			w.run(time.Second)
+			w.rest()
+		}
+	}
+}
+
+// A request that waits for storage, at one end or at both, keeps no other waiting,
+// atomic or not: of twenty that come one after the other each has its pair within
+// 100 ms. It is served itself soon after its storage qubits are free, for which the ends
+// look every 16 ms, also if another attempts without a break; one whose deadline comes
+// before is told what was missing.
+func TestStorageShortageKeepsNoOtherWaiting(t *testing.T) {
+	for _, c := range []struct {
+		lanes    int
+		short    [2]bool
+		typ      link.Type
+		atomic   bool
+		indirect bool
+	}{
+		{lanes: 1, short: [2]bool{true, false}},
+		{lanes: 1, short: [2]bool{false, true}, typ: link.Measure},
+		{lanes: 1, short: [2]bool{true, true}, atomic: true},
+		{lanes: 1, short: [2]bool{true, true}, typ: link.Measure, indirect: true},
+		{lanes: 1, short: [2]bool{false, true}, atomic: true, indirect: true},
+		{lanes: 2, short: [2]bool{true, false}, typ: link.Measure},
+		{lanes: 2, short: [2]bool{true, true}, indirect: true},
+		{lanes: 4, short: [2]bool{false, true}, atomic: true, typ: link.Measure},
+		{lanes: 4, short: [2]bool{true, true}},
+	} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 62, probability: 0.1, lanes: c.lanes, length: 2000,
+				spec: physical.Spec{Storage: 1, Init: time.Microsecond, Memory: &physical.Memory{Init: 10 * time.Microsecond, Indirect: c.indirect}}}})
+			stored := link.Request{Pairs: 1, Deadline: qnet.Never, Limit: 1, Store: true}
+			first := s.users[0].create(stored)
+			for side, short := range c.short {
+				if short {
+					s.users[side].onPair = func(e *end, p link.Pair) {
+						if p.Request != first {
+							e.free(p.Seq)
+						}
+					}
+				}
+			}
+			s.done(time.Second, first)
+			stored.Atomic = c.atomic
+			waits := s.users[0].create(stored)
+			late := stored
+			late.Deadline = s.loop.Now().Add(time.Second)
+			lacks := s.users[0].create(late)
+			s.run(100 * time.Millisecond)
+			for range 20 {
+				id := s.users[0].create(link.Request{Type: c.typ, Pairs: 1, Deadline: s.loop.Now().Add(100 * time.Millisecond), Limit: 1})
+				s.run(110 * time.Millisecond)
+				s.users[0].wantCode(id, qnet.OK)
+			}
+			s.users[0].wantCode(lacks, qnet.ErrNoMemory)
+			if err := s.users[0].requests[lacks].err; !strings.Contains(err.Error(), "all storage qubits of") {
+				t.Error(err)
+			}
+			if s.ended(waits) {
+				t.Error("the request that waits for storage has ended")
+			}
+			other := s.users[0].create(link.Request{Type: c.typ, Pairs: 0, Deadline: qnet.Never, Limit: 1 << 40}) // attempts without a break
+			s.run(100 * time.Millisecond)
+			s.unblock()
+			s.done(100*time.Millisecond, waits)
+			s.users[0].cancel(other)
+			s.run(time.Second)
+			s.rest()
+		})
+	}
+}
+
+// One end has fewer storage qubits than lanes: three requests that are stored share
+// those, and one that is not has the other lane for itself. What is stored gets at least
+// half of what it gets alone, and what is not a third of what it gets alone on one lane.
+func TestLanesBeyondStorage(t *testing.T) {
+	for side := range 2 {
+		for _, indirect := range []bool{false, true} {
+			for _, typ := range []link.Type{link.Keep, link.Measure} {
+				t.Run(fmt.Sprintf("side %d, indirect=%v, %v", side, indirect, typ), func(t *testing.T) {
+					t.Parallel()
+					pairs := func(lanes, stores, others int) (stored, other int) {
+						memory := &physical.Memory{Init: 10 * time.Microsecond, Indirect: indirect}
+						specs := [2]physical.Spec{{Storage: 4, Init: 1000, Memory: memory}, {Storage: 4, Init: 1000, Memory: memory}}
+						specs[side].Storage = 1
+						s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 63, probability: 0.01, lanes: lanes, length: 2000}, specs: specs})
+						kept := make(map[link.RequestID]bool)
+						for range stores {
+							kept[s.users[0].create(link.Request{Deadline: qnet.Never, Limit: 1 << 40, Store: true})] = true
+						}
+						for range others {
+							s.users[1].create(link.Request{Type: typ, Deadline: qnet.Never, Limit: 1 << 40})
+						}
+						s.run(time.Second)
+						for _, p := range s.users[0].order {
+							if kept[p.Request] {
+								stored++
+							} else {
+								other++
+							}
+						}
+						return stored, other + len(s.users[0].measuredAt)
+					}
+					most, _ := pairs(1, 3, 0)
+					_, lane := pairs(1, 0, 1)
+					stored, other := pairs(2, 3, 1)
+					t.Logf("%d of %d stored, %d of %d others", stored, most, other, lane)
+					if stored < most/2 || other < lane/3 {
+						t.Errorf("%d pairs stored and %d others, alone there were %d and %d", stored, other, most, lane)
+					}
+				})
+			}
+		}
+	}
+}
+
+// An atomic request that has begun holds the link also while it waits for storage.
+func TestAtomicRequestWaitsForStorage(t *testing.T) {
+	s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 64, probability: 0.1, lanes: 2, length: 2000, spec: physical.Spec{Storage: 1}}})
+	s.users[0].onPair = keepHeld
+	atomic := s.users[0].create(link.Request{Pairs: 2, Deadline: qnet.Never, Limit: 2, Store: true, Atomic: true})
+	s.runUntil(time.Second, func() bool { return len(s.users[0].held) == 1 })
+	id := s.users[0].create(link.Request{Pairs: 1, Deadline: s.loop.Now().Add(time.Second), Limit: 1})
+	s.run(1100 * time.Millisecond)
+	s.users[0].wantCode(id, qnet.ErrTimeout)
+	s.users[0].onPair = nil
+	s.unblock()
+	s.done(100*time.Millisecond, atomic)
+	s.run(time.Second)
+	s.rest()
+}
