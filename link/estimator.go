@@ -17,6 +17,7 @@ type estimator struct {
 	chosen map[question]answer
 	aged   map[moment]float64
 	faded  qnet.Time
+	lateness
 }
 
 // question is what an answer depends on.
@@ -57,6 +58,7 @@ func newEstimator(cfg *EndConfig, own *physical.Spec) (x estimator, err error) {
 		known = known && len(p.Heralds) > 0
 	}
 	x.forget()
+	x.accounts = make(map[question]float64)
 	if known {
 		specs := [2]*physical.Spec{own, own}
 		if cfg.PeerSpec != nil {
@@ -172,49 +174,16 @@ func (e *end) reach(q *request) (f float64) {
 	return f
 }
 
-// aged returns the fidelity that a kept pair is expected to have at an age.
-func (e *end) aged(q *request, l qnet.BellLabel, age time.Duration) float64 {
+// single returns the usage of a request as if its pairs did not wait for each other.
+func (e *end) single(q *request) estimate.Usage {
 	u := e.usage(q)
 	u.Consecutive, u.Pairs, u.Testing = false, 0, 0
-	return e.estimator.at(moment{usage: u, point: q.point, label: l, age: age})
+	return u
 }
 
-// stale reports whether a pair was heard of so late that it is no longer what was
-// asked for.
-func (e *end) stale(q *request, l qnet.BellLabel, created qnet.Time) bool {
-	age := e.l.dev.Now().Sub(created)
-	if q.minF == 0 || e.estimator.honest == nil || age <= max(4*e.cfg.Delay, q.age) {
-		return false
-	}
-	return e.aged(q, l, max(age, q.age)) < q.minF
-}
-
-// late reports whether the pairs of a consecutive request have come together so late
-// that, as they are now, they are not what was asked for. Since a minimum is for the
-// mean, those that waited no longer than chance has it are not late: up to two
-// standard deviations (chosen) above the mean, which without loss 19 in 20 do.
-func (e *end) late(q *request, list []Pair) bool {
-	if q.minF == 0 || len(list) < 2 || e.estimator.honest == nil {
-		return false
-	}
-	u := e.usage(q)
-	a := e.estimator.ask(question{usage: u, point: q.point}, e.l.loop.Now())
-	if a.err != nil {
-		return false
-	}
-	now, first := e.l.dev.Now(), list[0].Created
-	for _, p := range list {
-		first = min(first, p.Created)
-	}
-	x := &a.estimate
-	if now.Sub(first) <= max(4*e.cfg.Delay, x.Age)+x.Wait+max(2*x.Spread, x.Wait/2) {
-		return false
-	}
-	sum := 0.0
-	for _, p := range list {
-		sum += e.estimator.At(q.point, p.Label, u, now.Sub(p.Created))
-	}
-	return sum < q.minF*float64(len(list))
+// aged returns the fidelity that a kept pair is expected to have at an age.
+func (e *end) aged(q *request, l qnet.BellLabel, age time.Duration) float64 {
+	return e.estimator.at(moment{usage: e.single(q), point: q.point, label: l, age: age})
 }
 
 // Quality is what an end expects of pairs at one operating point.

@@ -17,14 +17,18 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	e.resume(m.Cycle)
 	q := e.requests[m.ID]
-	void := m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, e.cfg.Cycles.Instant(m.Cycle))
+	created := e.cfg.Cycles.Instant(m.Cycle)
+	e.estimator.hear(e.l.dev.Now().Sub(created) - 2*e.cfg.Delay)
+	void := m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, created)
 	if void || e.interrupts(q) {
+		e.missed(q)
 		l.release()
 		e.expire(m.Seq, m.ID, false)
 		e.serve()
 		return
 	}
 	if e.isVoid(m.Seq) {
+		e.missed(q)
 		e.lack(q, 1)
 		l.release()
 		e.serve()
@@ -43,7 +47,6 @@ func (l *lane) succeeded(m *Reply) {
 		e.serve()
 		return
 	}
-	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
 	e.remember(taken{span: span{m.Seq, m.Seq + 1}, id: q.ID, together: q.consecutive, label: m.Label})
 	q.digest ^= digestOf(m.Seq, m.Label)
@@ -59,6 +62,15 @@ func (l *lane) succeeded(m *Reply) {
 		e.handUp(q, p)
 	}
 	e.serve()
+}
+
+// missed moves a request, which may be over, on as the pair does at the other end that
+// took it: the order in which both ends serve requests is to be the same.
+func (e *end) missed(q *request) {
+	if q != nil {
+		e.sched.Served(&q.Entry, 1)
+		e.ready.fix(q)
+	}
 }
 
 // interrupts reports whether a pair of a request would come between those of an
@@ -138,6 +150,7 @@ func (l *lane) measure(q *request, p Pair) {
 	basis := uint8(q.draw.Draw(e.rng))
 	q.pending++
 	q.measuring = append(q.measuring, p.Seq)
+	goodness := q.goodness - e.cost(q, p.Label, e.behind(p.Created, 2*e.cfg.Delay))
 	e.l.dev.Do(physical.Op{Kind: physical.OpMeasure, A: p.Qubit, Basis: q.bases.Basis(basis), Free: true}, func(r physical.Result) {
 		q.pending--
 		if r.Err != nil {
@@ -153,15 +166,15 @@ func (l *lane) measure(q *request, p Pair) {
 			e.expire(p.Seq, q.ID, false)
 			return
 		}
-		e.measured = append(e.measured[:0], Measured{Seq: p.Seq, Label: p.Label, Basis: basis, Bit: r.Bit, Created: p.Created, Goodness: q.goodness})
+		e.measured = append(e.measured[:0], Measured{Seq: p.Seq, Label: p.Label, Basis: basis, Bit: r.Bit, Created: p.Created, Goodness: goodness})
 		e.l.handler.Measured(e.cfg.ID, q.ID, e.measured)
 		e.complete(q)
 	})
 }
 
 // handUp hands a pair to the layer above, or keeps it until all are there that
-// are to be alive together. If they have come together too late all are void, and the
-// request gets a set anew.
+// are to be alive together. If they have come together so late that they are not what
+// was asked for all are void, and the request gets a set anew.
 func (e *end) handUp(q *request, p Pair) {
 	if !q.consecutive {
 		e.give(q, p)
@@ -172,7 +185,7 @@ func (e *end) handUp(q *request, p Pair) {
 	if uint64(len(q.together)) < q.Pairs {
 		return
 	}
-	if e.late(q, q.together) {
+	if !e.enough(q, q.together) {
 		id, list := q.ID, q.together
 		q.together = nil
 		for _, p := range list {
@@ -338,6 +351,10 @@ func (e *end) untake(seq uint64) (id RequestID, had bool) {
 // voidOthers voids the pairs of a consecutive request that were handed up with one
 // that is void: unless it is over, it gets all of them anew, alive together.
 func (e *end) voidOthers(id RequestID) {
+	if q := e.requests[id]; q != nil {
+		e.estimator.refund(e.account(q), q.worth)
+		q.worth = 0
+	}
 	for _, s := range e.takenFor(id) {
 		for seq := s.first; seq < s.end; seq++ {
 			e.giveBack(seq)

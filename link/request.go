@@ -73,6 +73,7 @@ type request struct {
 	pending     int            // pairs taken that are still to be moved or measured
 	measuring   []uint64       // those of them that are measured, for Prepare
 	together    []Pair         // of a consecutive request, until all are there
+	worth       float64        // fidelity of the latest set of them, less the minimum
 	endCode     qnet.Code
 	endText     string
 	tries       int

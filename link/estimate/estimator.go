@@ -23,6 +23,9 @@ type Interface interface {
 	// At returns the fidelity of a pair of a usage to its announced label when some
 	// time has passed since its emission.
 	At(point int, l qnet.BellLabel, u Usage, age time.Duration) float64
+	// Late returns the fidelity that Estimate has, of a pair with an announced label
+	// that the ends, side 0 and 1, hear of so much later than they could.
+	Late(point int, l qnet.BellLabel, u Usage, late [2]time.Duration) float64
 	// Learn takes a test round of a usage.
 	Learn(point int, u Usage, r Round)
 }
@@ -242,14 +245,16 @@ func (r *response) set(i int, kinds []kind, p *plan, halves *[2]reading) {
 }
 
 // prepared returns the response of Prepare requests: the creator measures when it
-// hears the herald, the other half is as the plan has it.
-func (e *Estimator) prepared(kinds []kind, probability float64, u *Usage) (r response) {
-	r.plan = e.plan(u, probability)
+// hears the herald, the other half is as the plan has it, and rests for a time.
+func (e *Estimator) prepared(kinds []kind, probability float64, u *Usage, late [2]time.Duration, rest time.Duration) (r response) {
+	r.plan = e.plan(u, probability, late)
 	c := u.Creator
+	later := r.plan.kinds[1-c].over(rest)
+	r.plan.then(1-c, &later)
 	q := &e.ends[c].communication
 	for i, b := range paulis {
 		p := r.plan
-		p.halves[c] = q.over(2*e.cfg.Half + q.measure(b))
+		p.halves[c] = q.over(2*e.cfg.Half + late[c] + q.measure(b))
 		halves := [2]reading{{axis: unit(i), contrast: 1}, {axis: unit(i), contrast: 1}}
 		halves[c] = q.read(b)
 		r.set(i, kinds, &p, &halves)
@@ -259,7 +264,7 @@ func (e *Estimator) prepared(kinds []kind, probability float64, u *Usage) (r res
 
 // kept returns the response of Keep requests.
 func (e *Estimator) kept(kinds []kind, probability float64, u *Usage) (r response) {
-	r.plan = e.plan(u, probability)
+	r.plan = e.plan(u, probability, [2]time.Duration{})
 	for b := range 3 {
 		r.slope[b] = r.plan.halves[0][b+1][b+1] * r.plan.halves[1][b+1][b+1]
 	}
@@ -299,7 +304,7 @@ func (e *Estimator) response(kinds []kind, probability float64, u *Usage) respon
 		r.plan.attempt = cycles / attempts * e.cfg.Period
 		return r
 	case Prepare:
-		return e.prepared(kinds, probability, u)
+		return e.prepared(kinds, probability, u, [2]time.Duration{}, 0)
 	}
 	return e.kept(kinds, probability, u)
 }
@@ -378,24 +383,28 @@ func refusal(link string, minimum float64, usage string, best float64, point, wh
 // At implements Interface. Of kept pairs it is exact for those that have come to
 // their place; an age before that counts as that instant, and attempts that other
 // requests make later are not counted. Of a Consecutive request the lanes are taken
-// to attempt from then on. Of other types it is the estimate of the label at the
-// instant of handing up: outcomes do not age.
+// to attempt from then on. Of Prepare requests it is the half that is kept that ages,
+// and of Measure requests nothing does.
 func (e *Estimator) At(point int, l qnet.BellLabel, u Usage, age time.Duration) float64 {
 	if point < 0 || point >= len(e.points) || e.validate(&u) != nil {
 		return 0.25
 	}
 	p := &e.points[point]
-	i := slices.IndexFunc(p.kinds, func(k kind) bool { return k.label == l })
-	if i < 0 {
+	only, known := p.only(l)
+	if !known {
 		return 0.25 // nothing is known of what is never announced
 	}
-	only := [1]kind{{l, 1, p.kinds[i].state}}
 	var r response
-	if u.Type != Keep {
-		r = e.response(only[:], p.Probability, &u)
+	switch u.Type {
+	case Measure:
+		r = e.measured(only[:])
+		return e.believed(p, &u, &r)
+	case Prepare:
+		ready := e.plan(&u, p.Probability, [2]time.Duration{}).ready
+		r = e.prepared(only[:], p.Probability, &u, [2]time.Duration{}, max(0, age-ready))
 		return e.believed(p, &u, &r)
 	}
-	r.plan = e.plan(&u, p.Probability)
+	r.plan = e.plan(&u, p.Probability, [2]time.Duration{})
 	rest := max(0, age-r.plan.ready)
 	coherence := 1.0
 	if u.pairs() > 1 && u.Store {
@@ -405,14 +414,59 @@ func (e *Estimator) At(point int, l qnet.BellLabel, u Usage, age time.Duration) 
 		later := r.plan.kinds[side].over(rest)
 		r.plan.then(side, &later)
 	}
-	s := r.plan.apply(&only[0].state)
-	r.correlators = s.correlators(l)
-	for b := range 3 {
-		r.slope[b] = r.plan.halves[0][b+1][b+1] * r.plan.halves[1][b+1][b+1]
-		if b < 2 {
-			r.correlators[b] *= coherence
-			r.slope[b] *= coherence
-		}
+	r.one(&only[0])
+	for b := range 2 {
+		r.correlators[b] *= coherence
+		r.slope[b] *= coherence
 	}
 	return e.believed(p, &u, &r)
+}
+
+// Late implements Interface. Times below 0 count as 0. A kept half that is heard of
+// late waits in its communication qubit, and the other one in its place; what is
+// measured is measured later. Of a Consecutive request the pair is alone. Of Measure
+// requests it makes no difference.
+func (e *Estimator) Late(point int, l qnet.BellLabel, u Usage, late [2]time.Duration) float64 {
+	if point < 0 || point >= len(e.points) || e.validate(&u) != nil {
+		return 0.25
+	}
+	p := &e.points[point]
+	only, known := p.only(l)
+	if !known {
+		return 0.25
+	}
+	for side := range late {
+		late[side] = max(0, late[side])
+	}
+	u.Consecutive, u.Pairs, u.Testing = false, 0, 0
+	var r response
+	switch u.Type {
+	case Measure:
+		r = e.measured(only[:])
+	case Prepare:
+		r = e.prepared(only[:], p.Probability, &u, late, 0)
+	default:
+		r.plan = e.plan(&u, p.Probability, late)
+		r.one(&only[0])
+	}
+	return e.believed(p, &u, &r)
+}
+
+// only returns the kind of a label, as if there were no other.
+func (p *pointOf) only(l qnet.BellLabel) (k [1]kind, ok bool) {
+	i := slices.IndexFunc(p.kinds, func(k kind) bool { return k.label == l })
+	if i < 0 {
+		return k, false
+	}
+	return [1]kind{{l, 1, p.kinds[i].state}}, true
+}
+
+// one fills in the correlators of one kept pair after its plan, and how they change
+// with those of the heralded pair.
+func (r *response) one(k *kind) {
+	s := r.plan.apply(&k.state)
+	r.correlators = s.correlators(k.label)
+	for b := range 3 {
+		r.slope[b] = r.plan.halves[0][b+1][b+1] * r.plan.halves[1][b+1][b+1]
+	}
 }

@@ -68,5 +68,10 @@ func (h *HeraldingOnly) At(point int, _ qnet.BellLabel, _ Usage, _ time.Duration
 	return h.Points[point].Fidelity
 }
 
+// Late implements Interface: it makes no difference.
+func (h *HeraldingOnly) Late(point int, l qnet.BellLabel, u Usage, _ [2]time.Duration) float64 {
+	return h.At(point, l, u, 0)
+}
+
 // Learn implements Interface: it does nothing.
 func (h *HeraldingOnly) Learn(int, Usage, Round) {}

@@ -2,6 +2,7 @@ package estimate
 
 import (
 	"math"
+	"time"
 
 	"qstack/qnet"
 )
@@ -95,7 +96,7 @@ func (e *Estimator) tests(probability float64, u *Usage) (t tests) {
 	t.e, t.class, t.await = e, class(u), u.Type != Measure || !e.cfg.Pipelined
 	if t.class == classStored {
 		alone := Usage{Type: Keep, Store: true, Lanes: u.Lanes, Pattern: u.Pattern}
-		t.plan = e.plan(&alone, probability)
+		t.plan = e.plan(&alone, probability, [2]time.Duration{})
 	}
 	return t
 }

@@ -151,36 +151,41 @@ func (p *plan) apply(s *state) state {
 }
 
 // plan returns what happens to a kept pair that was made with the given probability
-// per attempt. The half that is measured in a Prepare request waits for the herald.
-func (e *Estimator) plan(u *Usage, probability float64) (p plan) {
+// per attempt, and that either end hears of so much later than it could. The half that
+// is measured in a Prepare request waits for the herald.
+func (e *Estimator) plan(u *Usage, probability float64, late [2]time.Duration) (p plan) {
 	cycles, attempts := block(u.Pattern)
 	p.attempt = cycles / attempts * e.cfg.Period
 	heralded := 2 * e.cfg.Half
 	for side := range e.ends {
-		p.halves[side] = e.ends[side].communication.over(heralded)
+		p.halves[side] = e.ends[side].communication.over(heralded + late[side])
 		p.kinds[side] = &e.ends[side].communication
 	}
 	p.ready = heralded
-	if !u.stores(0) && !u.stores(1) {
+	if !u.stores(0) && !u.stores(1) && late == [2]time.Duration{} {
 		return p
 	}
 	a, b := &e.ends[0].storage, &e.ends[1].storage
+	old := [2]float64{math.Exp(-a.longitudinal * float64(late[0])), math.Exp(-b.longitudinal * float64(late[1]))}
 	if u.stores(0) && u.stores(1) && a.longitudinal > 0 && b.longitudinal > 0 {
-		p.covariance = a.offset() * b.offset() * (e.aged(a.longitudinal+b.longitudinal, u, probability) -
+		p.covariance = old[0] * old[1] * a.offset() * b.offset() * (e.aged(a.longitudinal+b.longitudinal, u, probability) -
 			e.aged(a.longitudinal, u, probability)*e.aged(b.longitudinal, u, probability))
 	}
-	var moved [2]time.Duration
+	var placed [2]time.Duration // when a half is in its place, after the herald
 	for side := range e.ends {
+		if u.Type != Prepare || side != u.Creator {
+			placed[side] = late[side]
+		}
 		if !u.stores(side) {
 			continue
 		}
 		d, s := &e.ends[side], e.cfg.Specs[side]
-		moved[side] = 2 * s.Gate2
+		placed[side] += 2 * s.Gate2
 		f := 1.0
 		if !s.Serial { // else there are no attempts meanwhile
 			f = e.disturbed(side, u, s.Gate2, p.attempt)
 		}
-		z := d.storage.rest + d.storage.offset()*e.aged(d.storage.longitudinal, u, probability)
+		z := d.storage.rest + old[side]*d.storage.offset()*e.aged(d.storage.longitudinal, u, probability)
 		m := d.in.channel(z, f)
 		if p.covariance != 0 {
 			slope := d.in.slope(f)
@@ -188,15 +193,15 @@ func (e *Estimator) plan(u *Usage, probability float64) (p plan) {
 		}
 		p.halves[side] = p.halves[side].then(&m)
 		p.kinds[side] = &d.storage
-		p.dead = max(p.dead, heralded+moved[side]+s.Init+d.storage.init)
+		p.dead = max(p.dead, heralded+2*s.Gate2+s.Init+d.storage.init)
 	}
-	last := max(moved[0], moved[1])
+	last := max(placed[0], placed[1])
 	p.ready += last
 	for side := range p.halves {
 		if u.Type == Prepare && side == u.Creator {
 			continue // it is measured at once
 		}
-		t := last - moved[side]
+		t := last - placed[side]
 		rest := p.kinds[side].over(t)
 		if u.stores(side) {
 			f := e.disturbed(side, u, t, p.attempt)
