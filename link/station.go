@@ -419,6 +419,7 @@ func (s *Station) choose(m *match) {
 	m.count.used = s.stamp
 	m.count.pending--
 	if id, c := s.common(m.w[0], m.w[1]); c != nil {
+		s.loose = s.loose || id != m.id
 		m.id, m.count = id, c
 	}
 	m.count.pending++
