@@ -13,7 +13,7 @@ import (
 // the first that any of them brings.
 //
 // If many pairs are left the ends are told of them in wide frames, on streams, and ever
-// more seldom, so that a request of a million pairs is some fifty frames.
+// more seldom, so that a request of a million pairs is less than a hundred frames.
 type batch struct {
 	s       *Station
 	id      RequestID
@@ -67,13 +67,21 @@ func (b *batch) left() uint64 {
 
 // pause returns how long the batch waits with the next wide frames: a quarter of the
 // time that it has taken so far, but no longer than until half of what is left, or nearly
-// a frame for each match, has come at the rate so far.
+// a frame for each match, has come at the rate so far, nor than half of what a window
+// still lasts, which ends with the deadline. Where operations interrupt attempts it does not wait.
 func (b *batch) pause(left uint64) time.Duration {
 	most := maxPause
 	if left > endless {
 		most = maxPauseEndless
 	}
-	t := b.s.loop.Now().Sub(b.since)
+	now := b.s.loop.Now()
+	t := now.Sub(b.since)
+	for _, m := range b.matches {
+		most = min(most, max(0, b.s.heraldAt(m.end()).Sub(now))/2)
+	}
+	if b.s.her.Interrupted() {
+		most = 0
+	}
 	coming := float64(min(left/2, maxWide/8*7*uint64(len(b.matches))))
 	most = min(most, t/4)
 	if b.brought > 0 {

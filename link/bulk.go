@@ -112,6 +112,10 @@ func (e *end) announced(m *BulkReply, via control.Stream) {
 	b := &l.bulk
 	next := m.after()
 	fresh := m.Index == b.next && !b.done
+	if fresh && via != nil && b.heralds.len() >= maxHeralds {
+		via.Close(qnet.ErrBusy) // the device is behind: it comes again on another
+		return
+	}
 	if fresh && (b.heralds.len() >= maxHeralds || m.Seq < b.seq) {
 		e.fault(fromStation, unexpected, "BULK_REPLY whose pairs count back, or run far ahead")
 		return

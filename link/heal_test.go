@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -213,5 +214,40 @@ func TestAnswersThatGetLater(t *testing.T) {
 		if frames > few*3/2 {
 			t.Errorf("%v later: %d frames, %d when they are not", later, frames, few)
 		}
+	}
+}
+
+// Requests of all kinds, atomic ones among them, and frames that software makes late by
+// milliseconds each: what the station advises lasts until the lanes have followed, so
+// that no more than a second goes by in which none of sixty ends.
+func TestAdviceLastsLongEnough(t *testing.T) {
+	for _, late := range []time.Duration{2 * time.Millisecond, 3 * time.Millisecond, 5 * time.Millisecond} {
+		w := newWorld(t, worldConfig{seed: 1, probability: 0.05, period: 50_000, lanes: 3, length: 1000,
+			spec: physical.Spec{Init: 5 * time.Microsecond, Gate1: time.Microsecond, Readout: 10 * time.Microsecond}})
+		w.net.SetFilter(func(_, _ qnet.NodeID, _ control.Class, _ wire.Type, _ []byte) control.Verdict {
+			return control.Verdict{Delay: late}
+		})
+		w.ends[0].bases, w.ends[1].bases = pauli, pauli
+		var open []link.RequestID
+		done, last := 0, w.loop.Now()
+		for w.loop.Now() < qnet.Time(30*time.Second) {
+			for len(open) < 60 {
+				r := link.Request{Type: link.Measure, Pairs: 1 + w.rng.Uint64N(50), Limit: 1 << 40, Deadline: qnet.Never, Priority: uint8(w.rng.IntN(3)), Atomic: w.rng.IntN(20) == 0}
+				if w.rng.IntN(4) == 0 {
+					r.Type, r.Pairs = link.Keep, 1+r.Pairs%5
+				}
+				open = append(open, w.ends[w.rng.IntN(2)].create(r))
+			}
+			w.run(10 * time.Millisecond)
+			before := len(open)
+			open = slices.DeleteFunc(open, w.ended)
+			if n := before - len(open); n > 0 {
+				done, last = done+n, w.loop.Now()
+			}
+			if idle := w.loop.Now().Sub(last); idle > time.Second {
+				t.Fatalf("%v late: none of 60 requests has ended for %v, after %d", late, idle, done)
+			}
+		}
+		t.Logf("%v late: %d requests", late, done)
 	}
 }

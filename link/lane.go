@@ -268,6 +268,9 @@ func (l *lane) announce(candidates []Candidate, others []RequestID) {
 	l.offered = append(l.offered[:0], candidates...)
 	now := e.l.dev.Now()
 	l.end = max(l.end+1, e.cfg.Cycles.From(max(now, e.cfg.Cycles.Instant(l.first)).Add(3*l.refresh)))
+	if q := l.group.q; q != nil && q.Deadline > l.first {
+		l.end = min(l.end, q.Deadline)
+	}
 	if next := e.barring.slot; next > l.first {
 		l.end = min(l.end, next) // no frame has to arrive to end it with the slot
 	}

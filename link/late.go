@@ -1,6 +1,7 @@
 package link
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -54,7 +55,11 @@ func (t *lateness) spend(q question, worth float64) bool {
 		return false
 	}
 	if !ok && len(t.accounts) >= maxAnswers {
-		clear(t.accounts)
+		// Those that begin anew have no more credit than they had.
+		maps.DeleteFunc(t.accounts, func(_ question, credit float64) bool { return credit >= firstCredit })
+		if len(t.accounts) >= maxAnswers {
+			return worth >= 0
+		}
 	}
 	t.accounts[q] = min(credit+worth, mostCredit)
 	return true
@@ -123,8 +128,9 @@ func (e *end) enough(q *request, list []Pair) bool {
 	}
 	late := e.behind(last, a.estimate.Age)
 	sum := 0.0
-	for _, p := range list {
-		age := last.Sub(p.Created) + a.estimate.Age
+	for i, p := range list {
+		// Each pair that came after has waited for software too.
+		age := a.estimate.Age + max(0, last.Sub(p.Created)-time.Duration(len(list)-1-i)*e.estimator.usual())
 		sum += 2*e.estimator.At(q.point, p.Label, u, age+late) - e.estimator.At(q.point, p.Label, u, age)
 	}
 	q.worth = sum/float64(len(list)) - q.minF

@@ -624,6 +624,7 @@ func (w *nature) Next(_ *rand.Rand, _ int, from uint64, _ physical.Pattern) (uin
 func (w *nature) Lanes(side int) int    { return len(w.nodes[side].device.lanes) }
 func (w *nature) OnChange(func(uint64)) {}
 func (w *nature) Continuous() bool      { return false }
+func (w *nature) Interrupted() bool     { return false }
 
 func (w *nature) OnArm(f func(side int, lane uint32)) { w.onArm = f }
 

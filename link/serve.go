@@ -343,7 +343,8 @@ func (e *end) onMismatch(m *Mismatch) {
 		}
 	}
 	e.steered = q.ID
-	e.steeredTo = e.l.loop.Now().Add(2 * e.firstRefresh(q.group()))
+	// Long enough for lanes to close, to be armed and to be announced again.
+	e.steeredTo = e.l.loop.Now().Add(2 * max(e.retryAfter(0), e.firstRefresh(q.group())))
 	e.version++
 	e.serve()
 }

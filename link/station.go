@@ -52,6 +52,9 @@ type Heralder interface {
 	// Continuous reports whether a lane that measures is ready for the next cycle
 	// after any success.
 	Continuous() bool
+	// Interrupted reports whether operations of a node interrupt its attempts: then
+	// successes of before can not be heralded any more.
+	Interrupted() bool
 	// Armed returns the instant from which a lane of one side is ready.
 	Armed(side int, lane uint32) (from qnet.Time, ok bool)
 	// OnArm makes f be called when a lane of one side was armed.

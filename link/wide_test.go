@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -250,4 +251,66 @@ func TestStreamsOfLiars(t *testing.T) {
 	w.startStation()
 	w.run(0)
 	w.honest()
+}
+
+// slow is a device whose outcomes come late.
+type slow struct {
+	physical.Device
+	w  **world
+	by time.Duration
+}
+
+func (d *slow) ArmBulk(l physical.LinkID, lane uint32, src physical.BasisSource, sink func(physical.Outcomes, error), done func(physical.Result)) {
+	d.Device.ArmBulk(l, lane, src, func(o physical.Outcomes, err error) {
+		late := physical.Outcomes{Cycle: slices.Clone(o.Cycle), Basis: slices.Clone(o.Basis), Bit: slices.Clone(o.Bit)}
+		(*d.w).loop.After(d.by, func() { sink(late, err) })
+	}, done)
+}
+
+// Devices are behind by more pairs than an end remembers of those that are announced:
+// they come again, and all are there in the end.
+func TestOutcomesThatLag(t *testing.T) {
+	var w *world
+	w = newWorld(t, worldConfig{seed: 5, probability: 1, device: func(d physical.Device) physical.Device { return &slow{d, &w, 400 * time.Millisecond} }})
+	id := w.ends[0].create(link.Request{Type: link.Measure, Pairs: 1_500_000, Limit: 1 << 40, Deadline: qnet.Never})
+	w.runUntil(time.Minute, func() bool { return w.ended(id) })
+	if n := len(w.ends[0].requests[id].measured); n != 1_500_000 {
+		t.Errorf("%d pairs", n)
+	}
+	for _, e := range w.ends {
+		if f := e.layer.Status()[0].Frames; f.Unexpected+f.Malformed+f.Limited > 0 {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// Large requests bring as many pairs as small ones until their deadline, and where
+// operations on other qubits interrupt the attempts.
+func TestLargeAsFastAsSmall(t *testing.T) {
+	for _, serial := range []bool{false, true} {
+		count := func(pairs uint64) (n int) {
+			w := newWorld(t, worldConfig{seed: 5, probability: 0.2, lanes: 2, length: 1000, period: 20_000,
+				spec: physical.Spec{Serial: serial, Init: time.Microsecond, Gate1: 5 * time.Microsecond, Readout: 2 * time.Microsecond}})
+			e, end := w.ends[0], qnet.Time(5*time.Second)
+			var others func()
+			others = func() {
+				e.create(link.Request{Pairs: 1, Deadline: qnet.Never, Limit: 1, Priority: 3})
+				w.loop.After(50*time.Millisecond, others)
+			}
+			others()
+			for w.loop.Now() < end {
+				id := e.create(link.Request{Type: link.Measure, Pairs: pairs, Limit: 1 << 40, Deadline: end})
+				for !w.ended(id) {
+					w.run(10 * time.Millisecond)
+				}
+				n += len(e.requests[id].measured)
+			}
+			return n
+		}
+		small, large := count(10_000), count(40_000)
+		t.Logf("serial %v: %d and %d pairs", serial, small, large)
+		if floor := float64(small) - 5*math.Sqrt(2*float64(small)); float64(large) < floor {
+			t.Errorf("serial %v: large requests bring %d pairs, small ones %d: want %.0f at least", serial, large, small, floor)
+		}
+	}
 }

@@ -87,6 +87,12 @@ func (l *Link) Immediate() bool { return l.points[0].line.Immediate() }
 // pipelined.
 func (l *Link) Continuous() bool { return l.Immediate() || l.cfg.Pipelined }
 
+// Interrupted reports whether operations of a node interrupt the attempts of its lanes,
+// so that successes of before can not be heralded any more.
+func (l *Link) Interrupted() bool {
+	return l.ends[0].dev.cfg.Spec.Serial || l.ends[1].dev.cfg.Spec.Serial
+}
+
 // Replace changes the link, for each operating point from the first segment of its
 // future on, or from now on if that is later: its channels are assigned anew, say,
 // or it is lost for a while. What was emitted before stays as it is; the station is
