@@ -55,7 +55,7 @@ func (s *Station) newBatch(id RequestID, c *count) *batch {
 	b.id, b.count = id, c
 	b.drawn, b.brought = 0, 0
 	b.since, b.tellAt = s.loop.Now(), s.loop.Now()
-	b.wide = b.left() >= widePairs
+	b.wide = b.left() >= widePairs && !s.her.Interrupted()
 	return b
 }
 
@@ -68,7 +68,7 @@ func (b *batch) left() uint64 {
 // pause returns how long the batch waits with the next wide frames: a quarter of the
 // time that it has taken so far, but no longer than until half of what is left, or nearly
 // a frame for each match, has come at the rate so far, nor than half of what a window
-// still lasts, which ends with the deadline. Where operations interrupt attempts it does not wait.
+// still lasts, which ends with the deadline.
 func (b *batch) pause(left uint64) time.Duration {
 	most := maxPause
 	if left > endless {
@@ -79,15 +79,20 @@ func (b *batch) pause(left uint64) time.Duration {
 	for _, m := range b.matches {
 		most = min(most, max(0, b.s.heraldAt(m.end()).Sub(now))/2)
 	}
-	if b.s.her.Interrupted() {
-		most = 0
-	}
 	coming := float64(min(left/2, maxWide/8*7*uint64(len(b.matches))))
 	most = min(most, t/4)
 	if b.brought > 0 {
 		most = time.Duration(min(float64(most), float64(t)*coming/float64(b.brought)))
 	}
-	return max(most, bulkInterval, b.s.cfg.Delay) // else more would be under way than may be
+	// Else more would be under way than may be, by the time that answers take.
+	for _, m := range b.matches {
+		for _, w := range m.w {
+			if l := w.frames.list; len(l) >= maxWideUnacked/2 {
+				most = max(most, now.Sub(l[0].Sent)/2)
+			}
+		}
+	}
+	return max(most, bulkInterval, b.s.cfg.Delay)
 }
 
 // add makes m measure for the request from now on.

@@ -248,7 +248,7 @@ func (l *lane) closed() {
 }
 
 // announce sends a GEN that covers the time to the next refresh three times. Each
-// reaches further than the one before, which tells the station which is newer.
+// reaches no less far than the one before, which tells the station which is newer.
 func (l *lane) announce(candidates []Candidate, others []RequestID) {
 	e := l.e
 	if len(candidates) == 0 {

@@ -230,6 +230,9 @@ func (e *end) took(q *request, n uint64) {
 	if q.Atomic && (e.atomic == nil || e.atomic.got == 0) {
 		e.atomic = q // also if it was given up for another before
 	}
+	if q.ID == e.steered { // the ends have met
+		e.steeredTo = min(e.steeredTo, e.l.loop.Now().Add(2*e.firstRefresh(q.group())))
+	}
 	q.got += n
 	e.pairs += n
 	e.sched.Served(&q.Entry, n)

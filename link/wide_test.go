@@ -285,12 +285,19 @@ func TestOutcomesThatLag(t *testing.T) {
 }
 
 // Large requests bring as many pairs as small ones until their deadline, and where
-// operations on other qubits interrupt the attempts.
+// operations on other qubits interrupt the attempts, also if answers take long.
 func TestLargeAsFastAsSmall(t *testing.T) {
-	for _, serial := range []bool{false, true} {
+	for i := range 4 {
+		serial, late := i%2 == 1, time.Duration(i/2)*20*time.Millisecond
 		count := func(pairs uint64) (n int) {
 			w := newWorld(t, worldConfig{seed: 5, probability: 0.2, lanes: 2, length: 1000, period: 20_000,
 				spec: physical.Spec{Serial: serial, Init: time.Microsecond, Gate1: 5 * time.Microsecond, Readout: 2 * time.Microsecond}})
+			w.net.SetFilter(func(_, _ qnet.NodeID, c control.Class, typ wire.Type, _ []byte) control.Verdict {
+				if typ == (*link.BulkReply)(nil).Type() || typ == (*link.BulkAck)(nil).Type() {
+					return control.Verdict{Delay: late}
+				}
+				return control.Verdict{}
+			})
 			e, end := w.ends[0], qnet.Time(5*time.Second)
 			var others func()
 			others = func() {
@@ -308,9 +315,9 @@ func TestLargeAsFastAsSmall(t *testing.T) {
 			return n
 		}
 		small, large := count(10_000), count(40_000)
-		t.Logf("serial %v: %d and %d pairs", serial, small, large)
+		t.Logf("serial %v, %v late: %d and %d pairs", serial, late, small, large)
 		if floor := float64(small) - 5*math.Sqrt(2*float64(small)); float64(large) < floor {
-			t.Errorf("serial %v: large requests bring %d pairs, small ones %d: want %.0f at least", serial, large, small, floor)
+			t.Errorf("serial %v, %v late: large requests bring %d pairs, small ones %d: want %.0f at least", serial, late, large, small, floor)
 		}
 	}
 }
