@@ -13,7 +13,7 @@ import (
 // the first that any of them brings.
 //
 // If many pairs are left the ends are told of them in wide frames, on streams, and ever
-// more seldom, so that a request of a million pairs is less than a hundred frames.
+// more seldom, so that a request of a million pairs is less than a hundred frames of one lane.
 type batch struct {
 	s       *Station
 	id      RequestID
@@ -70,17 +70,13 @@ func (b *batch) left() uint64 {
 // a frame for each match, has come at the rate so far, nor than half of what a window
 // still lasts, which ends with the deadline.
 func (b *batch) pause(left uint64) time.Duration {
-	most := maxPause
-	if left > endless {
-		most = maxPauseEndless
-	}
 	now := b.s.loop.Now()
 	t := now.Sub(b.since)
+	most := min(maxPause, t/4)
 	for _, m := range b.matches {
 		most = min(most, max(0, b.s.heraldAt(m.end()).Sub(now))/2)
 	}
 	coming := float64(min(left/2, maxWide/8*7*uint64(len(b.matches))))
-	most = min(most, t/4)
 	if b.brought > 0 {
 		most = time.Duration(min(float64(most), float64(t)*coming/float64(b.brought)))
 	}

@@ -22,12 +22,7 @@ type check struct {
 // settle remembers what the pairs of a measured request are, and tells the peer if it
 // is to be checked. That is not repeated: one that is lost is a check less.
 func (e *end) settle(q *request) {
-	if len(e.checks) < maxChecks {
-		e.checks = append(e.checks, check{q.ID, q.digest})
-	} else {
-		e.checks[e.nChecks%maxChecks] = check{q.ID, q.digest}
-		e.nChecks++
-	}
+	e.checks.add(check{q.ID, q.digest}, maxChecks)
 	if q.Pairs >= checkPairs || e.lots.IntN(checkEvery) == 0 {
 		e.send(e.cfg.Peer, &End{Link: e.cfg.ID, ID: q.ID, Digest: q.digest})
 	}
@@ -36,18 +31,14 @@ func (e *end) settle(q *request) {
 // checked compares what the peer has told of a measured request that is over here,
 // if it is one.
 func (e *end) checked(id RequestID, digest uint64) bool {
-	for i := range e.checks {
-		if c := &e.checks[i]; c.id == id {
-			if c.digest != digest {
-				e.contradict(id)
-			}
-			return true
-		}
+	c := e.checks.find(func(c *check) bool { return c.id == id })
+	if c != nil && c.digest != digest {
+		e.contradict(id)
 	}
-	return false
+	return c != nil
 }
 
-// contradict counts that the ends have heard of different pairs.
+// contradict counts that the ends have heard of different pairs, and returns what to say.
 func (e *end) contradict(id RequestID) error {
 	e.fault(fromPeer, unexpected, "END of a request with other pairs than are here")
 	e.trace("contradiction").Uint("request", uint64(id)).End()

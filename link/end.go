@@ -31,10 +31,8 @@ type end struct {
 	ready     ready
 	listens   map[uint64]bool // purposes that the peer may ask for; nil: the handler decides
 	seen      identities      // requests of the peer
-	refused   []refused       // the latest of those
-	nRefused  int
-	checks    []check // of the latest measured requests
-	nChecks   int
+	refused   latest[refused] // of those
+	checks    latest[check]   // of measured requests
 
 	lanes     []lane
 	services  []service  // scratch of serve
@@ -164,8 +162,9 @@ func (e *end) peerDown(error) {
 		}
 	}
 	if !peer {
-		e.seen, e.refused, e.nRefused = identities{}, e.refused[:0], 0 // a peer that comes back may count anew
-		e.checks, e.nChecks = e.checks[:0], 0
+		e.seen = identities{} // a peer that comes back may count anew
+		e.refused.clear()
+		e.checks.clear()
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided, e.voidedTo = nil, 0

@@ -13,6 +13,32 @@ import (
 	"qstack/qnet/wire"
 )
 
+// sixty keeps sixty requests open, of either end, for a time, and fails when for a
+// second none of them ends. It returns how many did, and their measured pairs.
+func (w *world) sixty(d time.Duration, next func() link.Request) (done, pairs int) {
+	w.t.Helper()
+	var open []link.RequestID
+	last := w.loop.Now()
+	for end := last.Add(d); w.loop.Now() < end; {
+		for len(open) < 60 {
+			r := next()
+			open = append(open, w.ends[w.rng.IntN(2)].create(r))
+		}
+		w.run(5 * time.Millisecond)
+		open = slices.DeleteFunc(open, func(id link.RequestID) bool {
+			ended := w.ended(id)
+			if ended {
+				done, pairs, last = done+1, pairs+len(w.ends[0].requests[id].measured), w.loop.Now()
+			}
+			return ended
+		})
+		if idle := w.loop.Now().Sub(last); idle > time.Second {
+			w.t.Fatalf("%+v: none of 60 requests has ended for %v, after %d", w.cfg, idle, done)
+		}
+	}
+	return done, pairs
+}
+
 // Sixty requests to measure are open at a time, on several lanes: whose turn it is
 // comes to differ between the ends, since columns come to them at different times. No
 // more than a second goes by in which none ends, where one takes milliseconds; and
@@ -27,27 +53,10 @@ func TestTurnsThatDifferHeal(t *testing.T) {
 			w := newWorld(t, worldConfig{seed: seed, probability: 0.05, period: 50_000, lanes: c.lanes, length: 5000,
 				spec: physical.Spec{Init: 5 * time.Microsecond, Gate1: time.Microsecond, Readout: 10 * time.Microsecond}, hazards: c.hazards})
 			w.ends[0].bases, w.ends[1].bases = pauli, pauli
-			var open []link.RequestID
-			done, pairs, last := 0, 0, w.loop.Now()
-			for w.loop.Now() < qnet.Time(15*time.Second) {
-				for len(open) < 60 {
-					n := 1 + w.rng.Uint64N(50)
-					open = append(open, w.ends[w.rng.IntN(2)].create(link.Request{Type: link.Measure, Pairs: n, Limit: n, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}))
-				}
-				w.run(5 * time.Millisecond)
-				left := open[:0]
-				for _, id := range open {
-					if w.ended(id) {
-						done, pairs, last = done+1, pairs+len(w.ends[0].requests[id].measured), w.loop.Now()
-					} else {
-						left = append(left, id)
-					}
-				}
-				open = left
-				if idle := w.loop.Now().Sub(last); idle > time.Second {
-					t.Fatalf("%d lanes, %+v, seed %d: none of 60 requests has ended for %v, after %d", c.lanes, c.hazards, seed, idle, done)
-				}
-			}
+			done, pairs := w.sixty(15*time.Second, func() link.Request {
+				n := 1 + w.rng.Uint64N(50)
+				return link.Request{Type: link.Measure, Pairs: n, Limit: n, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}
+			})
 			most := 15e9 / 50_000 * 0.05 * float64(c.lanes)
 			t.Logf("%d lanes, seed %d: %d requests, %.3f of all pairs", c.lanes, seed, done, float64(pairs)/most)
 			if least := 0.9*most - 5*math.Sqrt(0.9*most); float64(pairs) < least {
@@ -228,26 +237,13 @@ func TestAdviceLastsLongEnough(t *testing.T) {
 			return control.Verdict{Delay: late}
 		})
 		w.ends[0].bases, w.ends[1].bases = pauli, pauli
-		var open []link.RequestID
-		done, last := 0, w.loop.Now()
-		for w.loop.Now() < qnet.Time(30*time.Second) {
-			for len(open) < 60 {
-				r := link.Request{Type: link.Measure, Pairs: 1 + w.rng.Uint64N(50), Limit: 1 << 40, Deadline: qnet.Never, Priority: uint8(w.rng.IntN(3)), Atomic: w.rng.IntN(20) == 0}
-				if w.rng.IntN(4) == 0 {
-					r.Type, r.Pairs = link.Keep, 1+r.Pairs%5
-				}
-				open = append(open, w.ends[w.rng.IntN(2)].create(r))
+		done, _ := w.sixty(30*time.Second, func() link.Request {
+			r := link.Request{Type: link.Measure, Pairs: 1 + w.rng.Uint64N(50), Limit: 1 << 40, Deadline: qnet.Never, Priority: uint8(w.rng.IntN(3)), Atomic: w.rng.IntN(20) == 0}
+			if w.rng.IntN(4) == 0 {
+				r.Type, r.Pairs = link.Keep, 1+r.Pairs%5
 			}
-			w.run(10 * time.Millisecond)
-			before := len(open)
-			open = slices.DeleteFunc(open, w.ended)
-			if n := before - len(open); n > 0 {
-				done, last = done+n, w.loop.Now()
-			}
-			if idle := w.loop.Now().Sub(last); idle > time.Second {
-				t.Fatalf("%v late: none of 60 requests has ended for %v, after %d", late, idle, done)
-			}
-		}
+			return r
+		})
 		t.Logf("%v late: %d requests", late, done)
 	}
 }

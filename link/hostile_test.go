@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -505,7 +506,7 @@ func TestTwoFacedStation(t *testing.T) {
 			if what == "label" {
 				r.Label ^= 3
 			} else {
-				r.Seq += 1 << 20
+				r.Seq += 1 << 10
 			}
 			copy(b, wire.Append(nil, &r)) // as long as it was
 			return control.Verdict{}
@@ -550,7 +551,8 @@ func TestTwoFacedStation(t *testing.T) {
 func TestTwoFacedMeasurements(t *testing.T) {
 	for _, what := range []string{"nothing", "seq", "label"} {
 		for _, pairs := range []uint64{2, 100} {
-			w := newWorld(t, worldConfig{seed: 16, probability: 0.05, lanes: 2, length: 200})
+			var faults []string
+			w := newWorld(t, worldConfig{seed: 16, probability: 0.05, lanes: 2, length: 200, onFault: func(f link.Fault) { faults = append(faults, f.Why) }})
 			lies := 0
 			w.net.SetFilter(func(_, to qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
 				var r link.BulkReply
@@ -563,7 +565,7 @@ func TestTwoFacedMeasurements(t *testing.T) {
 					r.Labels[0] ^= 3
 					lies++
 				case "seq":
-					r.Seq += 1 << 20
+					r.Seq += 1 << 10
 					lies++
 				}
 				if after := wire.Append(nil, &r); len(after) == before {
@@ -584,6 +586,11 @@ func TestTwoFacedMeasurements(t *testing.T) {
 			}
 			if (n > 0) != (what != "nothing") || (lies > 0) != (what != "nothing") {
 				t.Errorf("%s, requests of %d pairs: %d frames counted, %d lies", what, pairs, n, lies)
+			}
+			for _, why := range faults {
+				if !strings.Contains(why, "other pairs") {
+					t.Errorf("%s, requests of %d pairs: %s", what, pairs, why)
+				}
 			}
 		}
 	}

@@ -248,7 +248,8 @@ func (l *lane) closed() {
 }
 
 // announce sends a GEN that covers the time to the next refresh three times. Each
-// reaches no less far than the one before, which tells the station which is newer.
+// reaches further than the one before, which tells the station which is newer, but for
+// those just before a slot or the deadline ends.
 func (l *lane) announce(candidates []Candidate, others []RequestID) {
 	e := l.e
 	if len(candidates) == 0 {

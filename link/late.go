@@ -1,7 +1,6 @@
 package link
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -47,6 +46,7 @@ func (t *lateness) usual() time.Duration {
 // first credit below the minimum. What chance makes better, by a short wait, is credit
 // for what chance or loss makes worse.
 func (t *lateness) spend(q question, worth float64) bool {
+	q = t.account(q)
 	credit, ok := t.accounts[q]
 	if !ok {
 		credit = firstCredit
@@ -54,19 +54,22 @@ func (t *lateness) spend(q question, worth float64) bool {
 	if worth < 0 && credit+worth < 0 {
 		return false
 	}
-	if !ok && len(t.accounts) >= maxAnswers {
-		// Those that begin anew have no more credit than they had.
-		maps.DeleteFunc(t.accounts, func(_ question, credit float64) bool { return credit >= firstCredit })
-		if len(t.accounts) >= maxAnswers {
-			return worth >= 0
-		}
-	}
 	t.accounts[q] = min(credit+worth, mostCredit)
 	return true
 }
 
+// account returns the kind of sets that shares the account of a kind: itself, or no
+// kind at all, when there are so many that the latest have one together.
+func (t *lateness) account(q question) question {
+	if _, ok := t.accounts[q]; !ok && len(t.accounts) >= maxAnswers {
+		return question{}
+	}
+	return q
+}
+
 // refund takes back what was spent for a set that the other end has voided.
 func (t *lateness) refund(q question, worth float64) {
+	q = t.account(q)
 	if credit, ok := t.accounts[q]; ok {
 		t.accounts[q] = min(credit-worth, mostCredit)
 	}
@@ -128,13 +131,21 @@ func (e *end) enough(q *request, list []Pair) bool {
 	}
 	late := e.behind(last, a.estimate.Age)
 	sum := 0.0
-	for i, p := range list {
-		// Each pair that came after has waited for software too.
-		age := a.estimate.Age + max(0, last.Sub(p.Created)-time.Duration(len(list)-1-i)*e.estimator.usual())
+	for _, p := range list {
+		age := a.estimate.Age + last.Sub(p.Created)
+		for _, o := range list {
+			if o.Created > p.Created { // it has waited for software too
+				age = max(a.estimate.Age, age-e.estimator.usual())
+			}
+		}
 		sum += 2*e.estimator.At(q.point, p.Label, u, age+late) - e.estimator.At(q.point, p.Label, u, age)
 	}
-	q.worth = sum/float64(len(list)) - q.minF
-	return e.estimator.spend(e.account(q), q.worth)
+	worth := sum/float64(len(list)) - q.minF
+	if !e.estimator.spend(e.account(q), worth) {
+		return false
+	}
+	q.worth = worth
+	return true
 }
 
 // account returns what the account of a consecutive request is kept by.

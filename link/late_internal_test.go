@@ -74,12 +74,32 @@ func TestUsualLateness(t *testing.T) {
 	}
 }
 
+// TestAccountsAreBounded: however many kinds of sets there are, there is so much credit
+// for all of them, and those that come late, when all others have spent theirs, are not
+// barred: of sets that are as good as the minimum in the mean few are void.
 func TestAccountsAreBounded(t *testing.T) {
 	x := lateness{accounts: make(map[question]float64)}
+	spent := 0.0
 	for i := range 10 * maxAnswers {
-		x.spend(question{minimum: float64(i)}, 0.01)
+		for range 20 {
+			if x.spend(question{minimum: float64(i + 1)}, -0.01) {
+				spent += 0.01
+			}
+		}
 	}
-	if n := len(x.accounts); n > maxAnswers {
+	if n := len(x.accounts); n > maxAnswers+1 {
 		t.Errorf("%d accounts", n)
+	}
+	if most := firstCredit * (maxAnswers + 1); spent > most+1e-6 {
+		t.Errorf("%g is spent, want %g at most", spent, most)
+	}
+	void := 0
+	for i := range 1000 {
+		if !x.spend(question{minimum: -1}, []float64{0.001, -0.001}[i%2]) {
+			void++
+		}
+	}
+	if void > 1 {
+		t.Errorf("%d of 1000 sets are void", void)
 	}
 }

@@ -305,8 +305,8 @@ func (e *end) onAdd(m *Add) {
 	}
 	if e.seen.has(uint64(m.ID >> 1)) { // a late copy
 		ack.Code = qnet.ErrCancelled
-		if i := slices.IndexFunc(e.refused, func(r refused) bool { return r.id == m.ID }); i >= 0 {
-			ack.Code, ack.Best = e.refused[i].code, e.refused[i].best
+		if r := e.refused.find(func(r *refused) bool { return r.id == m.ID }); r != nil {
+			ack.Code, ack.Best = r.code, r.best
 		}
 		e.send(e.cfg.Peer, ack)
 		return
@@ -329,7 +329,7 @@ func (e *end) onAdd(m *Add) {
 			ack.Best = e.reach(q)
 		}
 		e.trace("refuse").Uint("request", uint64(m.ID)).Str("err", err.Error()).End()
-		e.refuse(refused{id: m.ID, code: ack.Code, best: ack.Best})
+		e.refused.add(refused{id: m.ID, code: ack.Code, best: ack.Best}, maxRefused) // a copy of the ADD may come
 		e.send(e.cfg.Peer, ack)
 		return
 	}
@@ -640,14 +640,4 @@ type refused struct {
 	id   RequestID
 	code qnet.Code
 	best float64
-}
-
-// refuse remembers the answer to an ADD, of which copies come if it is lost.
-func (e *end) refuse(r refused) {
-	if len(e.refused) < maxRefused {
-		e.refused = append(e.refused, r)
-	} else {
-		e.refused[e.nRefused%maxRefused] = r
-		e.nRefused++
-	}
 }

@@ -18,20 +18,18 @@ import (
 
 // Bounds of a station.
 const (
-	maxCounts       = 4096    // requests whose pairs are counted
-	maxUnacked      = 64      // bulk frames that one end has not acknowledged, besides those of ten round trips
-	maxTravelling   = 4096    // the latter at most
-	maxWideUnacked  = 8       // the same of wide ones
-	widePairs       = 1 << 14 // left of a request: it gets wide frames
-	endless         = 1 << 39 // pairs that no request comes to
-	maxPause        = time.Second
-	maxPauseEndless = 100 * time.Millisecond // of a request that has no end
-	bulkInterval    = 2 * time.Millisecond
-	fewPairs        = 32 // of a request that are left: they do not wait for a frame to fill
-	maxFrameBytes   = 1000
-	maxVain         = 1024
-	maxBurst        = 16               // frames announced in one event
-	maxAhead        = 10 * time.Second // of a window's first cycle
+	maxCounts      = 4096    // requests whose pairs are counted
+	maxUnacked     = 64      // bulk frames that one end has not acknowledged, besides those of ten round trips
+	maxTravelling  = 4096    // the latter at most
+	maxWideUnacked = 8       // the same of wide ones
+	widePairs      = 1 << 14 // left of a request: it gets wide frames
+	maxPause       = time.Second
+	bulkInterval   = 2 * time.Millisecond
+	fewPairs       = 32 // of a request that are left: they do not wait for a frame to fill
+	maxFrameBytes  = 1000
+	maxVain        = 1024
+	maxBurst       = 16               // frames announced in one event
+	maxAhead       = 10 * time.Second // of a window's first cycle
 	// never is the cycle of a success that does not come: the last that has an
 	// instant, which no window reaches.
 	never = physical.CycleBase + math.MaxInt64

@@ -30,7 +30,8 @@ func TestMillionMeasuredPairs(t *testing.T) {
 		}
 		w.same(id)
 		frames := w.sent() - before
-		t.Logf("%d lanes: %d frames in %v", lanes, frames, w.loop.Now())
+		columns := w.station.Frames().Sent[(*link.BulkReply)(nil).Type()&0xf] / 2
+		t.Logf("%d lanes: %d frames in %v, %d of columns for each end", lanes, frames, w.loop.Now(), columns)
 		// Of columns and their acknowledgements, a column for each 2¹⁵ pairs, and 60 more
 		// while their intervals grow and shrink; and for each lane, as its windows are renewed.
 		if most := uint64(2*2*(31+60*lanes)+80*lanes) + 20; frames > most {

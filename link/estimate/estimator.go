@@ -67,9 +67,8 @@ type Estimate struct {
 	// for; of Measure requests, to the end of the slowest measurement.
 	Age time.Duration
 	// Wait is the mean time for which the first pair of a Consecutive request waits for
-	// the last, by which the instant that Fidelity holds for is later, and Spread its
-	// standard deviation.
-	Wait, Spread time.Duration
+	// the last, by which the instant that Fidelity holds for is later.
+	Wait time.Duration
 }
 
 // Config says what an estimator knows of a link.
@@ -201,7 +200,7 @@ func New(cfg Config) (*Estimator, error) {
 type response struct {
 	correlators, slope [3]float64
 	plan               plan
-	wait, spread       time.Duration // of the first pair for the last
+	wait               time.Duration // of the first pair for the last
 }
 
 // paulis are the bases X, Y and Z.
@@ -269,7 +268,7 @@ func (e *Estimator) kept(kinds []kind, probability float64, u *Usage) (r respons
 		r.slope[b] = r.plan.halves[0][b+1][b+1] * r.plan.halves[1][b+1][b+1]
 	}
 	w := e.waits(u, &r.plan, probability)
-	r.wait, r.spread = w.first()
+	r.wait = w.first()
 	a, b := r.plan.kinds[0], r.plan.kinds[1]
 	var keep float64
 	if u.Store {
@@ -325,7 +324,7 @@ func (e *Estimator) Estimate(point int, u Usage) (Estimate, error) {
 func (e *Estimator) estimate(point int, u *Usage) Estimate {
 	p := &e.points[point]
 	r := e.response(p.kinds, p.Probability, u)
-	est := Estimate{Model: fidelity(r.correlators), Age: r.plan.ready, Wait: r.wait, Spread: r.spread, Rate: r.plan.rate(u, p.Probability)}
+	est := Estimate{Model: fidelity(r.correlators), Age: r.plan.ready, Wait: r.wait, Rate: r.plan.rate(u, p.Probability)}
 	if u.Type == Measure {
 		for b, c := range r.correlators {
 			est.Errors[b] = (1 - c) / 2

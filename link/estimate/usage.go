@@ -325,17 +325,16 @@ func (w *waits) success(missing uint64) float64 {
 	return -math.Expm1(float64(min(w.lanes, missing)) * math.Log1p(-w.probability))
 }
 
-// first returns for how long the first pair waits: mean and standard deviation.
-func (w *waits) first() (mean, deviation time.Duration) {
-	var sum, variance float64
+// first returns for how long the first pair waits in the mean.
+func (w *waits) first() time.Duration {
+	var sum float64
 	again := w.testing / (1 - w.testing) // test rounds for each pair, in the mean
 	for missing := uint64(1); missing < w.pairs; missing++ {
 		p := w.success(missing)
-		m, v := w.attempt/p, w.attempt*w.attempt*(1-p)/(p*p)
+		m := w.attempt / p
 		sum += w.dead + m + again*(w.tested+m)
-		variance += v + again*v + again*(1+again)*(w.tested+m)*(w.tested+m)
 	}
-	return time.Duration(min(sum, 1e18)), time.Duration(min(math.Sqrt(variance), 1e18))
+	return time.Duration(min(sum, 1e18))
 }
 
 // rate returns the pairs per second of all lanes together.
