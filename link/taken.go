@@ -2,6 +2,7 @@ package link
 
 import (
 	"slices"
+	"sort"
 
 	"qstack/qnet"
 )
@@ -42,24 +43,34 @@ func (e *end) remember(n taken) {
 	e.takenTo = max(e.takenTo, n.end)
 	r := &e.recent
 	n.at = e.l.loop.Now()
-	if r.len() > 0 {
-		if t := &r.items[len(r.items)-1]; t.id == n.id && t.end == n.first && t.label == n.label {
+	i := e.runsTo(n.first)
+	if i > r.head {
+		if t := &r.items[i-1]; t.id == n.id && t.end == n.first && t.label == n.label {
 			t.end, t.at = n.end, n.at
 			return
 		}
 	}
-	r.push(n)
+	r.items = slices.Insert(r.items, i, n)
 	for r.len() > maxTaken || r.len() > fewTaken && r.front().at < n.at.Add(-takenTries*e.retryAfter(0)) {
 		r.pop()
 	}
 }
 
+// runsTo returns the index of the first run that begins after a pair. Runs are in the
+// order of their pairs.
+func (e *end) runsTo(seq uint64) int {
+	r := &e.recent
+	n := len(r.items)
+	if r.len() == 0 || r.items[n-1].first <= seq {
+		return n
+	}
+	return r.head + sort.Search(r.len(), func(i int) bool { return r.items[r.head+i].first > seq })
+}
+
 // takenIn returns the run of a pair that was taken, nil if it was not.
 func (e *end) takenIn(seq uint64) *taken {
-	for i := e.recent.head; i < len(e.recent.items); i++ {
-		if t := &e.recent.items[i]; t.has(seq) {
-			return t
-		}
+	if i := e.runsTo(seq); i > e.recent.head && e.recent.items[i-1].has(seq) {
+		return &e.recent.items[i-1]
 	}
 	return nil
 }
@@ -83,10 +94,8 @@ func (e *end) unname(seq uint64) taken {
 	}
 	was, rest := *t, *t
 	rest.first = seq + 1
-	if t.end = seq; t.first == seq {
-		*t = rest
-	} else if rest.first < rest.end {
-		e.remember(rest)
+	if t.end = seq; rest.first < rest.end {
+		e.recent.items = slices.Insert(e.recent.items, e.runsTo(seq), rest)
 	}
 	return was
 }
