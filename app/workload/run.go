@@ -110,7 +110,7 @@ func (j *job) result() *Result {
 // type.
 func (j *job) learnt(d *demand) (out []Learnt) {
 	for i, l := range j.layers {
-		if q, err := l.Expect(node.LinkID(0), d.request); err == nil && q.Rounds > 0 {
+		if q, err := l.Expect(node.LinkID(0), d.request); err == nil && !math.IsNaN(q.Measured) {
 			out = append(out, Learnt{End: [2]string{OriginA, OriginB}[i], Point: q.Name, Rounds: q.Rounds, Model: q.Model,
 				Measured: q.Measured, Lower: q.Lower, Upper: q.Upper, Confidence: q.Confidence})
 		}

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"math"
+
 	"qstack/link"
 	"qstack/network"
 	"qstack/transport"
@@ -128,7 +130,7 @@ func links(in []link.Status) []Link {
 			Rejected: s.Frames.Malformed + s.Frames.Unexpected + s.Frames.Limited, Points: []LinkPoint{}}
 		for _, q := range s.Quality {
 			p := LinkPoint{Name: q.Name, Fidelity: q.Fidelity}
-			if q.Rounds > 0 {
+			if !math.IsNaN(q.Measured) {
 				p.Rounds, p.Measured, p.Lower, p.Upper, p.Confidence = q.Rounds, q.Measured, q.Lower, q.Upper, q.Confidence
 			}
 			k.Points = append(k.Points, p)
