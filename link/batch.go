@@ -182,7 +182,9 @@ func (b *batch) draw() {
 		}
 	}
 	b.count.frameAt = now
-	if sent < maxBurst && left >= fewPairs { // else there is more, or no more than a frame for each would cost
+	// Else there is more, or no more than a frame for each would cost, or what is drawn
+	// late may have been interrupted since.
+	if sent < maxBurst && left >= fewPairs && !s.her.Interrupted() {
 		b.count.frameAt = now.Add(bulkInterval)
 	}
 	if !b.wide || left == 0 || now >= b.tellAt {
@@ -222,6 +224,25 @@ func (m *match) advance() {
 	}
 	m.attempt(before + dead)
 	c.size += wire.UvarintLen(m.cycle-before) + 1
+}
+
+// settle announces what a match has brought until now, and reports whether it goes on.
+func (m *match) settle() bool {
+	now := m.s.loop.Now()
+	left := m.batch.left()
+	for {
+		for left > 0 && m.cycle < m.end() && m.s.heraldAt(m.cycle) <= now && !m.full() && !m.stalled() {
+			m.advance()
+			left--
+		}
+		full := m.full()
+		if len(m.column.cycles) > 0 && m.announce(false) > 0 {
+			return false
+		}
+		if !full {
+			return true
+		}
+	}
 }
 
 // announce makes both ends measure the pairs of the column and tells them. It

@@ -84,12 +84,7 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 	e := &end{l: l, cfg: cfg, nextID: seqBase, place: seqBase, requests: make(map[RequestID]*request), rounds: make(map[uint64]*testRound), lanes: make([]lane, cfg.Lanes),
 		anchor: physical.CycleBase, rng: qnet.NewRand(l.cfg.Seed, "link/"+l.cfg.Name+"/"+cfg.Name),
 		lots: qnet.NewRand(l.cfg.Seed, "link/"+l.cfg.Name+"/"+cfg.Name+"/lots")}
-	if cfg.Scheduler != nil {
-		e.sched = cfg.Scheduler()
-	} else {
-		e.sched = new(Fair)
-	}
-	e.ready.sched = e.sched
+	e.schedule()
 	for i, from := range [senders]string{cfg.PeerName, "the station", "others"} {
 		e.faults[i].from = from
 	}
@@ -98,7 +93,6 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 	if e.estimator, err = newEstimator(&e.cfg, l.dev.Spec()); err != nil { // a configuration that no scenario makes
 		e.trace("heralding only").Err(err).End()
 	}
-	e.barring.slot = math.MaxUint64 // none yet
 	for i := range e.limits {
 		e.limits[i] = newLimiter(cfg.Lanes, cfg.Cycles.Period)
 	}
@@ -107,6 +101,16 @@ func newEnd(l *Layer, cfg EndConfig) *end {
 	}
 	e.wasDown = e.down() != nil
 	return e
+}
+
+// schedule begins the order of service anew, with no requests.
+func (e *end) schedule() {
+	e.sched = new(Fair)
+	if e.cfg.Scheduler != nil {
+		e.sched = e.cfg.Scheduler()
+	}
+	e.ready = ready{sched: e.sched}
+	e.barring.slot = math.MaxUint64 // none yet
 }
 
 func (e *end) trace(name string) trace.Event {
@@ -162,7 +166,8 @@ func (e *end) peerDown(error) {
 		}
 	}
 	if !peer {
-		e.seen = identities{} // a peer that comes back may count anew
+		e.schedule() // a peer that comes back may count anew, and knows of no turns
+		e.seen = identities{}
 		e.refused.clear()
 		e.checks.clear()
 	}

@@ -113,8 +113,8 @@ func (f *Fair) Served(e *Entry, pairs uint64) {
 }
 
 // Resume implements Scheduler: what was not wanted has no claim to what it did
-// not take.
-func (f *Fair) Resume(e *Entry) { e.Turn = max(e.Turn, *f.clock(e)) }
+// not take, but for a quantum, the unit in which turns are counted.
+func (f *Fair) Resume(e *Entry) { e.Turn = max(e.Turn, *f.clock(e)-e.Quantum) }
 
 // Left implements Scheduler.
 func (f *Fair) Left(*Entry, uint64) {}

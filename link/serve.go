@@ -132,7 +132,8 @@ func (e *end) slot() {
 		e.inSlot, b.slot = e.sched.Slot(e.cfg.Cycles.From(e.l.dev.Now()))
 		e.slotTimer.Stop()
 		if b.slot != 0 && e.ready.len() > 0 {
-			e.slotTimer = e.l.loop.At(e.instant(b.slot), func() {
+			// Several cycles may have one instant.
+			e.slotTimer = e.l.loop.At(max(e.instant(b.slot), e.l.loop.Now().Add(1)), func() {
 				for i := range e.lanes {
 					e.lanes[i].offered = e.lanes[i].offered[:0] // its window has ended
 				}

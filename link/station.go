@@ -703,7 +703,7 @@ func (s *Station) schedule(m *match) {
 // unmatch takes a match apart; its windows wait for another. Attempts have no
 // memory: the next match starts with the current cycle, as each does.
 func (s *Station) unmatch(m *match) {
-	if m.batch != nil && len(m.column.cycles) > 0 && m.announce(false) > 0 {
+	if m.batch != nil && !m.settle() {
 		return // that has ended it
 	}
 	m.timer.Stop()

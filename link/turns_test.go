@@ -1,0 +1,187 @@
+package link_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"qstack/link"
+	"qstack/physical"
+	"qstack/qnet"
+)
+
+// stream begins a measured stream that takes all it can get, from one side.
+func (w *world) stream(side int) link.RequestID {
+	w.t.Helper()
+	for _, e := range w.ends {
+		e.bases = pauli
+	}
+	id := w.ends[side].create(link.Request{Type: link.Measure, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli})
+	w.run(10 * time.Millisecond)
+	w.allow(id, 1<<40)
+	return id
+}
+
+// allow sets how many pairs of a request both ends take.
+func (w *world) allow(id link.RequestID, limit uint64) {
+	for _, e := range w.ends {
+		e.requests[id].limit = limit
+		e.layer.SetLimit(theLink, id, limit)
+	}
+}
+
+// about checks a number of independent events, for a false alarm of less than 1e-6,
+// with what the ends lose and gain at each change of turns, as a share.
+func (w *world) about(what string, got int, want, share float64) {
+	w.t.Helper()
+	if math.Abs(float64(got)-want) > 5*math.Sqrt(want)+share*want {
+		w.t.Errorf("%s: %d pairs, want %.0f", what, got, want)
+	}
+}
+
+// TestMeasuredInSlots: a stream that is measured gets the part of the pairs that its
+// slots are of the time, however short these are.
+func TestMeasuredInSlots(t *testing.T) {
+	for _, lanes := range []int{1, 6} {
+		for _, period := range []uint64{5000, 50000} {
+			w := newWorld(t, worldConfig{seed: 5, probability: 0.01, lanes: lanes, length: 20, scheduler: func() link.Scheduler {
+				return &link.Slots{Scheduler: new(link.Fair), Period: period, Table: []link.Slot{{End: period / 5}}}
+			}})
+			id := w.stream(0)
+			w.run(4 * time.Second)
+			// A lane attempts 10⁶ times a second; re-arming costs less than 10 µs a slot.
+			w.about("slots", w.measured(id), 0.2*4e6*0.01*float64(lanes), 0.07)
+		}
+	}
+}
+
+// TestMeasuredBetweenOthers: requests of higher priority take no more of a stream
+// than the time that they take.
+func TestMeasuredBetweenOthers(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		w := newWorld(t, worldConfig{seed: 6, probability: 0.1, lanes: lanes, length: 20})
+		id := w.stream(0)
+		for range 400 {
+			w.ends[1].create(link.Request{Pairs: 1, Priority: 5, Deadline: qnet.Never, Limit: 1 << 40})
+			w.run(3 * time.Millisecond)
+		}
+		w.about("stream", w.measured(id), 1.2e6*0.1*float64(lanes), 0.1)
+	}
+}
+
+// TestMeasuredOnSerialHardware: operations that interrupt attempts cost no more than
+// the time that they take.
+func TestMeasuredOnSerialHardware(t *testing.T) {
+	for _, every := range []time.Duration{500 * time.Microsecond, 2 * time.Millisecond, 20 * time.Millisecond} {
+		w := newWorld(t, worldConfig{seed: 7, probability: 0.2, period: 20000, lanes: 2, length: 1000,
+			spec: physical.Spec{Storage: 1, Serial: true, Gate1: 5 * time.Microsecond}})
+		dev := w.ends[0].dev
+		dev.Do(physical.Op{Kind: physical.OpAlloc}, func(r physical.Result) {
+			var gate func()
+			gate = func() {
+				dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateX, A: r.Qubit}, nil)
+				w.loop.After(every, gate)
+			}
+			gate()
+		})
+		id := w.stream(0)
+		w.run(2 * time.Second)
+		// A gate takes an attempt of each lane, and a pair that has been heralded and not announced.
+		w.about(every.String(), w.measured(id), 2*2e9/20000*0.2, 0.1)
+	}
+}
+
+// TestTurnsOfANewPeer: an end that takes the place of another knows of no turns, and
+// its peer does not go on with those of before, however far these were.
+func TestTurnsOfANewPeer(t *testing.T) {
+	for _, scheduler := range []func() link.Scheduler{nil, func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 2, 3, 4, 5, 6, 7, 8}} }} {
+		for side := range 2 {
+			w := newWorld(t, worldConfig{seed: 8, probability: 0.01, length: 25000, scheduler: scheduler})
+			id := w.stream(0)
+			w.run(10 * time.Second)
+			w.ends[0].layer.End(theLink, id, qnet.ErrCancelled)
+			w.run(time.Second)
+			w.restart(side)
+			w.run(3 * time.Second)
+			w.inSteps(5, time.Second)
+			for side, e := range w.ends {
+				if n := e.layer.Status()[0].Frames.Mismatches; n > 20 {
+					t.Errorf("side %d was told %d times that the other end attempts for others", side, n)
+				}
+			}
+		}
+	}
+}
+
+// TestStreamsInStepsShareTheLink: requests that are not wanted for moments, since the
+// layers above raise their limits in steps, have as many pairs each.
+func TestStreamsInStepsShareTheLink(t *testing.T) {
+	for _, scheduler := range []func() link.Scheduler{nil, func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 2, 3, 4, 5, 6, 7, 8}} }} {
+		w := newWorld(t, worldConfig{seed: 9, probability: 0.01, length: 2000, scheduler: scheduler})
+		got := w.inSteps(5, 2*time.Second)
+		sum := 0
+		for _, n := range got {
+			sum += n
+		}
+		for i, n := range got { // less than 10 % apart; a quantum is 0.5 %
+			if math.Abs(float64(n)-float64(sum)/4) > 0.05*float64(sum)/4 {
+				t.Errorf("stream %d has %d pairs of %d", i, n, sum)
+			}
+		}
+	}
+}
+
+// inSteps serves four measured streams of both sides, each of which is allowed so many
+// more pairs when both ends have those before, or up to 0.5 ms later, and returns
+// how many pairs each has.
+func (w *world) inSteps(step uint64, d time.Duration) (got [4]int) {
+	w.t.Helper()
+	var ids [4]link.RequestID
+	var limit [4]uint64
+	for i := range ids {
+		ids[i] = w.stream(i % 2)
+		w.allow(ids[i], 0)
+	}
+	for end := w.loop.Now().Add(d); w.loop.Now() < end; w.run(500 * time.Microsecond) {
+		for i, id := range ids {
+			have := uint64(math.MaxUint64)
+			for _, e := range w.ends {
+				have = min(have, uint64(len(e.requests[id].measured)))
+			}
+			if have >= limit[i] {
+				limit[i] = have + step
+				w.allow(id, limit[i])
+			}
+			got[i] = int(have)
+		}
+	}
+	return got
+}
+
+// impatient is a scheduler that is asked for slots a number of times at most.
+type impatient struct {
+	link.Scheduler
+	t    *testing.T
+	left int
+}
+
+func (s *impatient) Slot(cycle uint64) (func(*link.Entry) bool, uint64) {
+	if s.left--; s.left < 0 {
+		s.t.Fatal("asked for slots again and again")
+	}
+	return s.Scheduler.Slot(cycle)
+}
+
+// TestSlotsWithinANanosecond: slots that begin in one of several cycles of a
+// nanosecond begin.
+func TestSlotsWithinANanosecond(t *testing.T) {
+	for _, period := range []float64{0.13, 0.3, 0.9} {
+		half := uint64(1e6/period) + 3
+		w := newWorld(t, worldConfig{seed: 10, probability: 1e-7, period: period, length: 20, scheduler: func() link.Scheduler {
+			return &impatient{t: t, left: 1e5, Scheduler: &link.Slots{Scheduler: new(link.Fair), Period: 2 * half, Table: []link.Slot{{End: half}}}}
+		}})
+		id := w.stream(0)
+		w.run(time.Second)
+		w.about("slots", w.measured(id), 0.5*1e9/period*1e-7, 0.1)
+	}
+}
