@@ -65,7 +65,8 @@ type lane struct {
 	end      uint64 // first cycle after what was announced
 	pattern  physical.Pattern
 	refresh  time.Duration
-	version  uint64 // of the offer that was announced
+	asked    qnet.Time // when it was announced since the peer had more pairs
+	version  uint64    // of the offer that was announced
 	offered  []Candidate
 	width    int // requests that are offered at most
 	tries    int // closing: GENs sent
@@ -305,10 +306,28 @@ func (l *lane) timeout() {
 		return
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group)))
+	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
+	l.repeat()
+}
+
+// repeat announces a window anew, with what the lane serves now.
+func (l *lane) repeat() {
+	e := l.e
 	e.services, e.fresh = e.services[:0], false
 	e.slot()
-	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
 	l.announce(e.offer(l.group, l.width))
+}
+
+// ask announces the windows for a request anew of which the peer has all pairs: a
+// REPLY may have been lost, of pairs so rare that it would be long until the next refresh.
+func (e *end) ask(q *request) {
+	now := e.l.loop.Now()
+	for i := range e.lanes {
+		if l := &e.lanes[i]; q.keeps() && l.state == laneOpen && l.group == q.group() && now >= l.asked.Add(e.retryAfter(0)) {
+			l.asked = now
+			l.repeat()
+		}
+	}
 }
 
 func (e *end) onReply(m *Reply) {

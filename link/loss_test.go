@@ -328,3 +328,28 @@ func TestLossAtHighLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestLostLastReply: the end that did not hear of the last pair asks for it as soon as
+// the other says that it has all, however rare pairs are, and so gets it while it is fresh.
+func TestLostLastReply(t *testing.T) {
+	for side := range 2 {
+		w := newWorld(t, worldConfig{seed: 3, probability: 1e-8, period: 1e5, length: 2000}) // a pair in 3 hours
+		lost := false
+		w.loseIf(func(from, to qnet.NodeID, typ wire.Type) bool {
+			if from == station && to == alice+qnet.NodeID(side) && typ == (*link.Reply)(nil).Type() && !lost {
+				lost = true
+				return true
+			}
+			return false
+		})
+		id := w.ends[0].keep(1)
+		for end := w.loop.Now().Add(100 * time.Hour); !lost && w.loop.Now() < end; {
+			w.run(10 * time.Second)
+		}
+		w.run(time.Second)
+		if !lost || !w.ended(id) || w.ends[0].requests[id].err != nil || w.ends[1].requests[id].err != nil {
+			t.Errorf("side %d: not complete at both ends within 11 seconds", side)
+		}
+		w.rest()
+	}
+}

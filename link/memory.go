@@ -11,8 +11,8 @@ import (
 
 // Flow control by memory. Attempts for which the other end has no qubit bring
 // nothing, and dephase what is stored. An end that has been short of qubits for a
-// while says so, again and again while it lasts, and when it is over; what was
-// said holds until it would have been said again a few times.
+// while says so, again and again while it lasts, less and less often, and when it is
+// over; what was said holds until it would have been said again a few times.
 
 // shortAfter is how long an end is short before it says so: what is shorter costs
 // less than the frames.
@@ -29,10 +29,12 @@ type memory struct {
 	timer   event.Timer
 	onTimer func() // end.tellMemory as a method value, made once
 	ticks   bool   // the timer is set
+	tries   int    // times that the same was told, one after another
 	number  uint64
 
 	peer   shortage // what it said
 	heard  uint64   // number of that
+	again  int      // times that it was heard
 	expiry event.Timer
 }
 
@@ -135,6 +137,10 @@ func (e *end) advertise() {
 		m.timer = e.l.loop.After(max(shortAfter, 8*e.cfg.Delay), m.onTimer)
 	case !s.any() && m.told.any():
 		e.tell(s)
+	case s.any() && s != m.told && m.tries > 1: // soon
+		m.tries = 0
+		m.timer.Stop()
+		m.timer = e.l.loop.After(e.retryAfter(0), m.onTimer)
 	case !s.any() && m.ticks:
 		m.timer.Stop()
 		m.ticks = false
@@ -146,7 +152,7 @@ func (e *end) tellMemory() {
 	if s := e.short(); s.any() && !e.wasDown && e.ready.len() > 0 {
 		e.tell(s)
 		e.memory.ticks = true
-		e.memory.timer = e.l.loop.After(e.retryAfter(0), e.memory.onTimer)
+		e.memory.timer = e.l.loop.After(e.retryAfter(e.memory.tries-1), e.memory.onTimer)
 	}
 }
 
@@ -154,6 +160,9 @@ func (e *end) tell(s shortage) {
 	m := &e.memory
 	m.timer.Stop()
 	m.ticks = false
+	if m.tries++; s != m.told {
+		m.tries = 1
+	}
 	m.told = s
 	m.number++
 	e.send(e.cfg.Peer, &Memory{Link: e.cfg.ID, Number: m.number, Lanes: s.lanes, Storage: s.storage})
@@ -169,10 +178,14 @@ func (e *end) onMemory(msg *Memory) {
 		return
 	}
 	m.heard = msg.Number
-	m.peer = shortage{lanes: msg.Lanes, storage: msg.Storage}
+	said := shortage{lanes: msg.Lanes, storage: msg.Storage}
+	if m.again++; said != m.peer {
+		m.again = 1
+	}
+	m.peer = said
 	m.expiry.Stop()
 	if m.peer.any() {
-		m.expiry = e.l.loop.After(3*e.retryAfter(0), func() {
+		m.expiry = e.l.loop.After(3*e.retryAfter(m.again-1), func() {
 			m.peer = shortage{}
 			e.version++
 			e.serve()

@@ -552,6 +552,7 @@ func (e *end) onEnd(m *End) {
 		q.hear(m.Digest)
 		switch {
 		case q.state != reqComplete:
+			e.ask(q)
 		case q.confirmed():
 			e.finish(q) // the peer hears so from our END
 		case q.differs >= maxDiffers:
