@@ -209,19 +209,43 @@ func (e *end) instant(cycle uint64) qnet.Time {
 // stride returns the cycles from one attempt whose pair is kept to the next.
 func (e *end) stride() uint64 { return max(1, e.cfg.Stride) }
 
+// spec returns the data sheet of a side's hardware.
+func (e *end) spec(side int) *physical.Spec {
+	if side != e.cfg.Side && e.cfg.PeerSpec != nil {
+		return e.cfg.PeerSpec
+	}
+	return e.l.dev.Spec()
+}
+
+// storageInit returns how long it takes to initialise a storage qubit.
+func storageInit(s *physical.Spec) time.Duration {
+	if s.Memory != nil {
+		return s.Memory.Init
+	}
+	return s.Init
+}
+
 // pattern returns the cycles in which attempts are made for a group of requests.
-// A storage qubit that takes the place of another by way of a communication qubit
-// is initialised anew before its coherence time is over.
 func (e *end) pattern(g group) physical.Pattern {
+	p := e.cfg.pattern(g, e.l.dev.Spec())
+	if p.Every != 0 {
+		p.First = e.anchor
+	}
+	return p
+}
+
+// pattern returns those of an end with such hardware, counted from cycle 0. A storage
+// qubit that takes the place of another by way of a communication qubit is initialised
+// anew before its coherence time is over.
+func (c *EndConfig) pattern(g group, s *physical.Spec) physical.Pattern {
 	if !g.keep {
 		return physical.Pattern{}
 	}
-	p := physical.Pattern{Stride: e.cfg.Stride}
-	if s := e.l.dev.Spec(); g.store && s.Memory != nil && s.Memory.Indirect && s.Memory.T2 > 0 {
-		if every := s.Memory.T2 * 1e9 / e.cfg.Cycles.Period; every >= float64(p.Stride) && every < 1<<40 {
-			p.First = e.anchor
+	p := physical.Pattern{Stride: c.Stride}
+	if g.store && s.Memory != nil && s.Memory.Indirect && s.Memory.T2 > 0 {
+		if every := s.Memory.T2 * 1e9 / c.Cycles.Period; every >= float64(p.Stride) && every < 1<<40 {
 			p.Every = uint64(every)
-			p.Pause = uint64(math.Ceil(float64(s.Memory.Init) / e.cfg.Cycles.Period))
+			p.Pause = uint64(math.Ceil(float64(s.Memory.Init) / c.Cycles.Period))
 		}
 	}
 	return p

@@ -111,7 +111,7 @@ func (x *estimator) ask(q question, now qnet.Time) answer {
 func (x *estimator) at(m moment) float64 {
 	f, ok := x.aged[m]
 	if !ok {
-		if f = x.At(m.point, m.label, m.usage, m.age); len(x.aged) >= maxAnswers {
+		if f = x.At(m.point, m.label, m.usage, m.age, 0); len(x.aged) >= maxAnswers {
 			x.forget()
 		}
 		x.aged[m] = f
@@ -121,10 +121,12 @@ func (x *estimator) at(m moment) float64 {
 
 // usage returns what a request does with its pairs.
 func (e *end) usage(q *request) estimate.Usage {
-	u := estimate.Usage{Type: estimate.Type(q.typ), Creator: int(q.ID & 1), Store: q.store, Lanes: e.cfg.Lanes, Pattern: e.pattern(q.group())}
-	u.Pattern.First = 0
+	u := estimate.Usage{Type: estimate.Type(q.typ), Creator: int(q.ID & 1), Store: q.store, Lanes: e.cfg.Lanes, Patterns: e.patterns(q.group())}
 	if q.typ != Prepare {
 		u.Creator = 0
+	}
+	if q.store {
+		u.Before = e.before(&u)
 	}
 	if q.consecutive {
 		u.Consecutive, u.Pairs, u.Testing = true, q.Pairs, q.testing
@@ -133,6 +135,53 @@ func (e *end) usage(q *request) estimate.Usage {
 		}
 	}
 	return u
+}
+
+// patterns returns the cycles in which either side attempts for a group.
+func (e *end) patterns(g group) (p [2]physical.Pattern) {
+	for side := range p {
+		p[side] = e.cfg.pattern(g, e.spec(side))
+	}
+	return p
+}
+
+// before returns for how long the storage qubits of both sides have been initialised
+// when attempts begin. A lane initialises its storage qubit first and then that which
+// attempts, and waits until the other end is ready: this when both ends begin at once,
+// or when a pair before has been moved, or measured, by both, whichever takes longer.
+func (e *end) before(u *estimate.Usage) (longest [2]time.Duration) {
+	step := float64(e.stride()) * e.cfg.Cycles.Period
+	for _, after := range [...]bool{false, true} {
+		var ready time.Duration
+		var fresh [2]time.Duration
+		for side := range fresh {
+			s := e.spec(side)
+			stores := u.Type != estimate.Prepare || side != u.Creator
+			var t time.Duration
+			if after && stores {
+				t = 2*e.cfg.Delay + 2*s.Gate2
+			} else if after {
+				t = 2*e.cfg.Delay + s.Gate1 + s.Readout
+			}
+			var others time.Duration // the lanes of a serial device are initialised in turn
+			if s.Serial {
+				others = time.Duration(e.cfg.Lanes - 1)
+			}
+			if stores {
+				fresh[side] = t + storageInit(s)
+				t = fresh[side] + others*storageInit(s)
+			}
+			ready = max(ready, t+(1+others)*s.Init)
+		}
+		first := (float64(ready) + step/2) // in the mean
+		if after {
+			first = math.Ceil(float64(ready+1)/step) * step
+		}
+		for side := range fresh {
+			longest[side] = max(longest[side], time.Duration(first)-fresh[side])
+		}
+	}
+	return longest
 }
 
 // choose sets the operating point of a request of this end, and what its pairs are
@@ -233,8 +282,7 @@ func (l *Layer) Best(link physical.LinkID, r Request) (best Quality, err error) 
 func (e *end) qualities() []Quality {
 	var out []Quality
 	for i, p := range e.cfg.Points {
-		u := estimate.Usage{Type: estimate.Keep, Lanes: e.cfg.Lanes, Pattern: e.pattern(group{keep: true})}
-		u.Pattern.First = 0
+		u := estimate.Usage{Type: estimate.Keep, Lanes: e.cfg.Lanes, Patterns: e.patterns(group{keep: true})}
 		if e.cfg.Immediate {
 			u = estimate.Usage{Type: estimate.Measure, Lanes: e.cfg.Lanes}
 		}

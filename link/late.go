@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -125,20 +126,18 @@ func (e *end) enough(q *request, list []Pair) bool {
 	if a.err != nil {
 		return true
 	}
-	last := list[0].Created
-	for _, p := range list {
-		last = max(last, p.Created)
-	}
-	late := e.behind(last, a.estimate.Age)
-	sum := 0.0
-	for _, p := range list {
-		age := a.estimate.Age + last.Sub(p.Created)
-		for _, o := range list {
-			if o.Created > p.Created { // it has waited for software too
-				age = max(a.estimate.Age, age-e.estimator.usual())
-			}
+	sorted := slices.SortedFunc(slices.Values(list), func(a, b Pair) int { return cmp.Compare(a.Created, b.Created) })
+	last := len(sorted) - 1
+	late := e.behind(sorted[last].Created, a.estimate.Age)
+	age, attempts, sum := a.estimate.Age, 0.0, 0.0
+	for i := last; i >= 0; i-- {
+		if i < last { // it has waited for software too
+			d := max(0, sorted[i+1].Created.Sub(sorted[i].Created)-e.estimator.usual())
+			age += d
+			attempts += e.estimator.Attempts(q.point, u, uint64(last-i), d)
 		}
-		sum += 2*e.estimator.At(q.point, p.Label, u, age+late) - e.estimator.At(q.point, p.Label, u, age)
+		l := sorted[i].Label
+		sum += 2*e.estimator.At(q.point, l, u, age+late, attempts) - e.estimator.At(q.point, l, u, age, attempts)
 	}
 	worth := sum/float64(len(list)) - q.minF
 	if !e.estimator.spend(e.account(q), worth) {

@@ -83,11 +83,7 @@ func (e *end) interrupts(q *request) bool {
 // that at which both ends can have moved their halves and initialised their
 // qubits anew, whenever they hear of the success.
 func (e *end) resume(cycle uint64) {
-	own := e.l.dev.Spec()
-	ready := moveTime(own)
-	if e.cfg.PeerSpec != nil {
-		ready = max(ready, moveTime(e.cfg.PeerSpec))
-	}
+	ready := max(moveTime(e.spec(0)), moveTime(e.spec(1)))
 	at := e.cfg.Cycles.Instant(cycle).Add(2*e.cfg.Delay + ready)
 	e.anchor = max(e.anchor, e.cfg.Cycles.From(at+1))
 }
@@ -95,11 +91,7 @@ func (e *end) resume(cycle uint64) {
 // moveTime returns how long a device takes to move a half into a storage qubit
 // and to initialise both qubits anew.
 func moveTime(s *physical.Spec) time.Duration {
-	t := 2*s.Gate2 + s.Init
-	if s.Memory != nil {
-		return t + s.Memory.Init
-	}
-	return t + s.Init
+	return 2*s.Gate2 + s.Init + storageInit(s)
 }
 
 // move moves the half into the storage qubit: a swap with a qubit in |0⟩ takes

@@ -129,12 +129,8 @@ func (e *end) leastTime(r *Request) time.Duration {
 
 // capacity returns nil if the hardware of both ends has what a request needs.
 func (e *end) capacity(store, consecutive bool, pairs uint64) error {
-	own := e.l.dev.Spec()
-	peer := e.cfg.PeerSpec
-	if peer == nil {
-		peer = own
-	}
-	for i, s := range [...]*physical.Spec{own, peer} {
+	for i, side := range [...]int{e.cfg.Side, 1 - e.cfg.Side} {
+		s := e.spec(side)
 		name := [...]string{e.l.cfg.Name, e.cfg.PeerName}[i]
 		if store && s.Storage == 0 {
 			return qnet.Errorf(qnet.ErrUnsupported, "link %s: %s has no storage qubit to keep a pair in", e.cfg.Name, name)

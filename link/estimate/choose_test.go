@@ -190,7 +190,7 @@ func TestHeraldingOnly(t *testing.T) {
 			t.Errorf("QL2020: fidelity %g gets %d %v, want %d", c.minimum, p, err, c.want)
 		}
 	}
-	if f := ql.At(31, qnet.PsiMinus, estimate.Usage{}, time.Hour); f != ql.Points[31].Fidelity {
+	if f := ql.At(31, qnet.PsiMinus, estimate.Usage{}, time.Hour, 0); f != ql.Points[31].Fidelity {
 		t.Errorf("a pair ages to %g", f)
 	}
 	ql.Learn(31, estimate.Usage{}, estimate.Round{})
@@ -234,12 +234,12 @@ func TestChoose(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if all[j] = x; best < 0 || x.Fidelity > all[best].Fidelity {
+			if all[j] = x; best < 0 || x.Granted > all[best].Granted {
 				best = j
 			}
-			enough := x.Fidelity >= minimum
+			enough := x.Granted >= minimum
 			if minimum == 0 {
-				enough = x.Fidelity > 0.5
+				enough = x.Granted > 0.5
 			}
 			if enough && (fastest < 0 || x.Rate > all[fastest].Rate) {
 				fastest = j
@@ -258,7 +258,7 @@ func TestChoose(t *testing.T) {
 			continue
 		}
 		refused++
-		rounded := math.Floor(all[best].Fidelity*1e4) / 1e4
+		rounded := math.Floor(all[best].Granted*1e4) / 1e4
 		qnettest.WantErr(t, err, qnet.ErrFidelity, fmt.Sprintf("the best is %.4f at p%d", rounded, best))
 		if p != best {
 			t.Errorf("case %d: best is %d, want %d", i, p, best)
@@ -319,13 +319,13 @@ func TestLimits(t *testing.T) {
 	e := h.estimator(t, 0)
 	before = 1
 	for us := range 100 {
-		f := e.At(0, qnet.PhiPlus, estimate.Usage{}, time.Duration(us)*10*time.Microsecond)
+		f := e.At(0, qnet.PhiPlus, estimate.Usage{}, time.Duration(us)*10*time.Microsecond, 0)
 		if f >= before {
 			t.Errorf("fidelity %g at %d µs, %g before", f, 10*us, before)
 		}
 		before = f
 	}
-	if f := e.At(0, qnet.PsiMinus, estimate.Usage{}, 0); f != 0.25 {
+	if f := e.At(0, qnet.PsiMinus, estimate.Usage{}, 0, 0); f != 0.25 {
 		t.Errorf("fidelity to a label that is never announced is %g", f)
 	}
 }
@@ -337,14 +337,14 @@ func TestLabels(t *testing.T) {
 		h := randomHardware(rng)
 		e := h.estimator(t, times(rng, 100))
 		u := estimate.Usage{Type: estimate.Type(rng.IntN(3)), Creator: rng.IntN(2), Store: rng.IntN(2) == 0, Lanes: 1 + rng.IntN(3),
-			Pattern: physical.Pattern{Stride: uint64(1 + rng.IntN(4)), Every: uint64(rng.IntN(30))}}
+			Patterns: twice(physical.Pattern{Stride: uint64(1 + rng.IntN(4)), Every: uint64(rng.IntN(30))})}
 		est, err := e.Estimate(0, u)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sum := 0.0
 		for _, k := range h.heralds {
-			sum += k.P * e.At(0, k.Label, u, est.Age)
+			sum += k.P * e.At(0, k.Label, u, est.Age, 0)
 		}
 		near(t, "mean over labels", sum, est.Fidelity, 1e-12)
 	}
@@ -360,8 +360,8 @@ func TestRate(t *testing.T) {
 	}{
 		{"nv-lab", estimate.Usage{Type: estimate.Measure}, 7.09},
 		{"nv-ql2020", estimate.Usage{Type: estimate.Measure}, 8.05},
-		{"nv-lab", estimate.Usage{Pattern: physical.Pattern{Every: 345, Pause: 31}}, 6.50},
-		{"nv-ql2020", estimate.Usage{Pattern: physical.Pattern{Stride: 15, Every: 345, Pause: 31}}, 0.475},
+		{"nv-lab", estimate.Usage{Patterns: twice(physical.Pattern{Every: 345, Pause: 31})}, 6.50},
+		{"nv-ql2020", estimate.Usage{Patterns: twice(physical.Pattern{Stride: 15, Every: 345, Pause: 31})}, 0.475},
 	} {
 		p, err := open(t).Load(c.name)
 		if err != nil {
@@ -488,7 +488,7 @@ var usages = []struct {
 	u    estimate.Usage
 }{
 	{"keep", estimate.Usage{}},
-	{"store", estimate.Usage{Store: true, Pattern: physical.Pattern{Stride: 15, Every: 345, Pause: 31}}},
+	{"store", estimate.Usage{Store: true, Patterns: twice(physical.Pattern{Stride: 15, Every: 345, Pause: 31})}},
 	{"measure", estimate.Usage{Type: estimate.Measure}},
 	{"prepare", estimate.Usage{Type: estimate.Prepare}},
 }
@@ -508,7 +508,7 @@ func TestNothingIsAllocated(t *testing.T) {
 			if _, _, err := e.Choose(0.1, c.u); err != nil {
 				t.Fatal(err)
 			}
-			e.At(0, qnet.PsiPlus, c.u, time.Millisecond)
+			e.At(0, qnet.PsiPlus, c.u, time.Millisecond, 0)
 			estimate.TestRound([16]byte{}, 1, 0.1)
 		}); n != 0 {
 			t.Errorf("%s: %g allocations", c.name, n)
@@ -548,7 +548,7 @@ func BenchmarkAt(b *testing.B) {
 			e := ql2020(b)
 			b.ReportAllocs()
 			for b.Loop() {
-				e.At(0, qnet.PsiPlus, c.u, 2*time.Millisecond)
+				e.At(0, qnet.PsiPlus, c.u, 2*time.Millisecond, 0)
 			}
 		})
 		b.Run(c.name+"/learnt", func(b *testing.B) {
@@ -558,7 +558,7 @@ func BenchmarkAt(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				e.At(0, qnet.PsiPlus, c.u, 2*time.Millisecond)
+				e.At(0, qnet.PsiPlus, c.u, 2*time.Millisecond, 0)
 			}
 		})
 	}
@@ -580,3 +580,6 @@ func BenchmarkTestRound(b *testing.B) {
 		seq++
 	}
 }
+
+// twice returns the patterns of two ends that attempt in the same cycles.
+func twice(p physical.Pattern) [2]physical.Pattern { return [2]physical.Pattern{p, p} }

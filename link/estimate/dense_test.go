@@ -346,7 +346,7 @@ func TestRoundsShowWhatIsTrue(t *testing.T) {
 				t.Errorf("contradicted: %+v", found)
 			}
 			if found.Contradicted && !u.Consecutive { // of which the pairs are of different ages
-				near(t, "fidelity at the instant of handing up", e.At(0, k.Label, u, model.Age), want, gain)
+				near(t, "fidelity at the instant of handing up", e.At(0, k.Label, u, model.Age, 0), want, gain)
 			}
 			if t.Failed() {
 				t.Fatalf("case %d: %+v %+v", i, h, u)

@@ -21,8 +21,13 @@ type Interface interface {
 	// does, and as Estimate does. A minimum of 0 asks for none.
 	Choose(minimum float64, u Usage) (point int, e Estimate, err error)
 	// At returns the fidelity of a pair of a usage to its announced label when some
-	// time has passed since its emission.
-	At(point int, l qnet.BellLabel, u Usage, age time.Duration) float64
+	// time has passed since its emission, and so many attempts have dephased it where it
+	// is stored.
+	At(point int, l qnet.BellLabel, u Usage, age time.Duration, attempts float64) float64
+	// Attempts returns how many attempts all lanes make for a Consecutive usage from the
+	// emission of a pair to that of the next, in the mean, if so many pairs were
+	// missing and that took a time.
+	Attempts(point int, u Usage, missing uint64, t time.Duration) float64
 	// Late returns the fidelity that Estimate has, of a pair with an announced label
 	// that the ends, side 0 and 1, hear of so much later than they could.
 	Late(point int, l qnet.BellLabel, u Usage, late [2]time.Duration) float64
@@ -253,7 +258,7 @@ func (e *Estimator) prepared(kinds []kind, probability float64, u *Usage, late [
 	q := &e.ends[c].communication
 	for i, b := range paulis {
 		p := r.plan
-		p.halves[c] = q.over(2*e.cfg.Half + late[c] + q.measure(b))
+		p.halves[c] = q.over(2*e.cfg.Half + late[c] + e.queued(c, u, probability) + q.measure(b))
 		halves := [2]reading{{axis: unit(i), contrast: 1}, {axis: unit(i), contrast: 1}}
 		halves[c] = q.read(b)
 		r.set(i, kinds, &p, &halves)
@@ -299,8 +304,7 @@ func (e *Estimator) response(kinds []kind, probability float64, u *Usage) respon
 	switch u.Type {
 	case Measure:
 		r := e.measured(kinds)
-		cycles, attempts := block(u.Pattern)
-		r.plan.attempt = cycles / attempts * e.cfg.Period
+		r.plan.attempt = u.cycles() * e.cfg.Period
 		return r
 	case Prepare:
 		return e.prepared(kinds, probability, u, [2]time.Duration{}, 0)
@@ -331,6 +335,11 @@ func (e *Estimator) estimate(point int, u *Usage) Estimate {
 		}
 	}
 	e.judge(p, u, &r, &est)
+	if v := *u; u.stores(0) || u.stores(1) {
+		v.fresh = true
+		r = e.response(p.kinds, p.Probability, &v)
+		est.Granted = min(est.Granted, fidelity(r.correlators))
+	}
 	return est
 }
 
@@ -380,11 +389,9 @@ func refusal(link string, minimum float64, usage string, best float64, point, wh
 }
 
 // At implements Interface. Of kept pairs it is exact for those that have come to
-// their place; an age before that counts as that instant, and attempts that other
-// requests make later are not counted. Of a Consecutive request the lanes are taken
-// to attempt from then on. Of Prepare requests it is the half that is kept that ages,
-// and of Measure requests nothing does.
-func (e *Estimator) At(point int, l qnet.BellLabel, u Usage, age time.Duration) float64 {
+// their place; an age before that counts as that instant. Of Prepare requests it is
+// the half that is kept that ages, and of Measure requests nothing does.
+func (e *Estimator) At(point int, l qnet.BellLabel, u Usage, age time.Duration, attempts float64) float64 {
 	if point < 0 || point >= len(e.points) || e.validate(&u) != nil {
 		return 0.25
 	}
@@ -406,8 +413,8 @@ func (e *Estimator) At(point int, l qnet.BellLabel, u Usage, age time.Duration) 
 	r.plan = e.plan(&u, p.Probability, [2]time.Duration{})
 	rest := max(0, age-r.plan.ready)
 	coherence := 1.0
-	if u.pairs() > 1 && u.Store {
-		coherence = math.Exp((e.ends[0].keep + e.ends[1].keep) * float64(u.lanes()) * float64(rest) / r.plan.attempt)
+	if u.Store {
+		coherence = math.Exp((e.ends[0].keep + e.ends[1].keep) * attempts)
 	}
 	for side := range r.plan.halves {
 		later := r.plan.kinds[side].over(rest)
@@ -419,6 +426,17 @@ func (e *Estimator) At(point int, l qnet.BellLabel, u Usage, age time.Duration) 
 		r.slope[b] *= coherence
 	}
 	return e.believed(p, &u, &r)
+}
+
+// Attempts implements Interface. It counts as Estimate does.
+func (e *Estimator) Attempts(point int, u Usage, missing uint64, t time.Duration) float64 {
+	if point < 0 || point >= len(e.points) || e.validate(&u) != nil || missing == 0 {
+		return 0
+	}
+	probability := e.points[point].Probability
+	plan := e.plan(&u, probability, [2]time.Duration{})
+	w := e.waits(&u, &plan, probability)
+	return w.attempts(missing, max(0, float64(t)))
 }
 
 // Late implements Interface. Times below 0 count as 0. A kept half that is heard of

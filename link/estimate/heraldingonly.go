@@ -29,8 +29,7 @@ func (h *HeraldingOnly) Estimate(point int, u Usage) (Estimate, error) {
 func (h *HeraldingOnly) estimate(point int, u *Usage) Estimate {
 	p := &h.Points[point]
 	est := Estimate{Fidelity: p.Fidelity, Granted: p.Fidelity, Model: p.Fidelity, Measured: math.NaN(), Upper: 1}
-	cycles, attempts := block(u.Pattern)
-	est.Rate = 1e9 * float64(u.lanes()) * p.Probability * attempts / (cycles * h.Period)
+	est.Rate = 1e9 * float64(u.lanes()) * p.Probability / (u.cycles() * h.Period)
 	return est
 }
 
@@ -61,7 +60,7 @@ func (h *HeraldingOnly) Choose(minimum float64, u Usage) (point int, est Estimat
 }
 
 // At implements Interface: a pair does not age.
-func (h *HeraldingOnly) At(point int, _ qnet.BellLabel, _ Usage, _ time.Duration) float64 {
+func (h *HeraldingOnly) At(point int, _ qnet.BellLabel, _ Usage, _ time.Duration, _ float64) float64 {
 	if point < 0 || point >= len(h.Points) {
 		return 0.25
 	}
@@ -70,8 +69,11 @@ func (h *HeraldingOnly) At(point int, _ qnet.BellLabel, _ Usage, _ time.Duration
 
 // Late implements Interface: it makes no difference.
 func (h *HeraldingOnly) Late(point int, l qnet.BellLabel, u Usage, _ [2]time.Duration) float64 {
-	return h.At(point, l, u, 0)
+	return h.At(point, l, u, 0, 0)
 }
+
+// Attempts implements Interface: they are of no account.
+func (h *HeraldingOnly) Attempts(int, Usage, uint64, time.Duration) float64 { return 0 }
 
 // Learn implements Interface: it does nothing.
 func (h *HeraldingOnly) Learn(int, Usage, Round) {}

@@ -78,7 +78,7 @@ func TestLateExactly(t *testing.T) {
 			inTime, then := 0.0, 0.0
 			for l, p := range labels {
 				inTime += p * e.Late(0, l, u, [2]time.Duration{-1, 0})
-				then += p * e.At(0, l, u, est.Age)
+				then += p * e.At(0, l, u, est.Age, 0)
 			}
 			near(t, "fidelity in time", inTime, est.Fidelity, 1e-12)
 			near(t, "fidelity at the age of the estimate", then, est.Fidelity, 1e-12)

@@ -278,7 +278,7 @@ func TestWorseThanItsDataSheet(t *testing.T) {
 		if p, est, err = e.Choose(est.Granted, u); p != 0 || err != nil {
 			t.Errorf("what is granted is refused: %d %+v %v", p, est, err)
 		}
-		near(t, "fidelity of a pair", e.At(0, qnet.PhiPlus, u, 0), est.Measured, 1e-12)
+		near(t, "fidelity of a pair", e.At(0, qnet.PhiPlus, u, 0, 0), est.Measured, 1e-12)
 		// Repaired.
 		rounds(e, 0, u, 0.95, 80_000, rng)
 		if p, est, err = e.Choose(0.94, u); p != 0 || err != nil || est.Contradicted {

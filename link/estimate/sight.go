@@ -95,7 +95,7 @@ type tests struct {
 func (e *Estimator) tests(probability float64, u *Usage) (t tests) {
 	t.e, t.class, t.await = e, class(u), u.Type != Measure || !e.cfg.Pipelined
 	if t.class == classStored {
-		alone := Usage{Type: Keep, Store: true, Lanes: u.Lanes, Pattern: u.Pattern}
+		alone := Usage{Type: Keep, Store: true, Lanes: u.Lanes, Patterns: u.Patterns, Before: u.Before}
 		t.plan = e.plan(&alone, probability, [2]time.Duration{})
 	}
 	return t

@@ -37,10 +37,13 @@ type Usage struct {
 	// Lanes attempt at the same time; 0 stands for 1. For a Consecutive request there
 	// are never more of them than pairs are missing.
 	Lanes int
-	// Pattern says in which cycles a lane attempts; First is of no account. A storage
-	// qubit is initialised at the begin of every block of attempts; if there are no
-	// blocks, once before the first attempt.
-	Pattern physical.Pattern
+	// Patterns say in which cycles a lane of either side attempts; First is of no
+	// account. A storage qubit is initialised at the begin of every block of attempts of
+	// its side; if there are no blocks, once, so long Before the first attempt.
+	Patterns [2]physical.Pattern
+	Before   [2]time.Duration
+
+	fresh bool // storage qubits are initialised just before the herald where that is worse
 }
 
 // name says in an error what the request does.
@@ -72,6 +75,9 @@ func (u *Usage) pairs() uint64 {
 
 func (u *Usage) lanes() int { return max(1, u.Lanes) }
 
+// others returns how many lanes attempt besides that of a pair.
+func (u *Usage) others() float64 { return float64(u.lanes() - 1) }
+
 // stores reports whether the half of a side is moved.
 func (u *Usage) stores(side int) bool {
 	return u.Store && (u.Type == Keep || u.Type == Prepare && side != u.Creator)
@@ -86,6 +92,23 @@ func block(p physical.Pattern) (cycles, attempts float64) {
 	}
 	up := func(n uint64) float64 { return math.Ceil(float64(n) / float64(s)) }
 	return up(p.Every+p.Pause) * float64(s), up(p.Every)
+}
+
+// stretch returns by how much the pauses of a pattern make attempts rarer.
+func stretch(p physical.Pattern) float64 {
+	cycles, attempts := block(p)
+	return cycles / attempts / float64(max(1, p.Stride))
+}
+
+// cycles returns the mean number of cycles from one attempt of a lane to the next: in
+// those that both ends have. Blocks of different length meet by chance.
+func (u *Usage) cycles() float64 {
+	a, b := u.Patterns[0], u.Patterns[1]
+	n := stretch(a)
+	if b != a {
+		n *= stretch(b)
+	}
+	return n * float64(max(1, a.Stride, b.Stride))
 }
 
 // validate returns an error unless the link can serve the usage, whatever the
@@ -154,10 +177,10 @@ func (p *plan) apply(s *state) state {
 // per attempt, and that either end hears of so much later than it could. The half that
 // is measured in a Prepare request waits for the herald.
 func (e *Estimator) plan(u *Usage, probability float64, late [2]time.Duration) (p plan) {
-	cycles, attempts := block(u.Pattern)
-	p.attempt = cycles / attempts * e.cfg.Period
+	p.attempt = u.cycles() * e.cfg.Period
 	heralded := 2 * e.cfg.Half
 	for side := range e.ends {
+		late[side] += e.queued(side, u, probability)
 		p.halves[side] = e.ends[side].communication.over(heralded + late[side])
 		p.kinds[side] = &e.ends[side].communication
 	}
@@ -167,9 +190,13 @@ func (e *Estimator) plan(u *Usage, probability float64, late [2]time.Duration) (
 	}
 	a, b := &e.ends[0].storage, &e.ends[1].storage
 	old := [2]float64{math.Exp(-a.longitudinal * float64(late[0])), math.Exp(-b.longitudinal * float64(late[1]))}
-	if u.stores(0) && u.stores(1) && a.longitudinal > 0 && b.longitudinal > 0 {
-		p.covariance = old[0] * old[1] * a.offset() * b.offset() * (e.aged(a.longitudinal+b.longitudinal, u, probability) -
-			e.aged(a.longitudinal, u, probability)*e.aged(b.longitudinal, u, probability))
+	if u.stores(0) && u.stores(1) && a.longitudinal > 0 && b.longitudinal > 0 && u.Patterns[0] == u.Patterns[1] && !u.renewed(a) && !u.renewed(b) {
+		before := 1.0
+		if u.Patterns[0].Every == 0 {
+			before = math.Exp(-a.longitudinal*float64(u.Before[0]) - b.longitudinal*float64(u.Before[1]))
+		}
+		p.covariance = old[0] * old[1] * a.offset() * b.offset() * (before*e.aging(a.longitudinal+b.longitudinal, 0, u, probability) -
+			e.aged(0, u, probability)*e.aged(1, u, probability))
 	}
 	var placed [2]time.Duration // when a half is in its place, after the herald
 	for side := range e.ends {
@@ -185,7 +212,7 @@ func (e *Estimator) plan(u *Usage, probability float64, late [2]time.Duration) (
 		if !s.Serial { // else there are no attempts meanwhile
 			f = e.disturbed(side, u, s.Gate2, p.attempt)
 		}
-		z := d.storage.rest + old[side]*d.storage.offset()*e.aged(d.storage.longitudinal, u, probability)
+		z := d.storage.rest + old[side]*d.storage.offset()*e.aged(side, u, probability)
 		m := d.in.channel(z, f)
 		if p.covariance != 0 {
 			slope := d.in.slope(f)
@@ -216,7 +243,7 @@ func (e *Estimator) plan(u *Usage, probability float64, late [2]time.Duration) (
 // disturbed returns what the attempts of the other lanes leave of a coherence in
 // storage in a time.
 func (e *Estimator) disturbed(side int, u *Usage, t time.Duration, attempt float64) float64 {
-	d, others := &e.ends[side], float64(u.lanes()-1)
+	d, others := &e.ends[side], u.others()
 	if d.keep == 0 || others == 0 {
 		return 1
 	}
@@ -227,11 +254,47 @@ func (e *Estimator) disturbed(side int, u *Usage, t time.Duration, attempt float
 // been initialised.
 func (q *qubit) offset() float64 { return 1 - q.noise.InitDepolarising - q.rest }
 
-// aged returns the mean of exp(−rate·t), rate in 1/ns, where t is the age of a storage
-// qubit, initialised at the begin of a block of attempts, when the herald of a pair
-// comes. The n-th attempt of the block, from 0, brings the pair with a probability
-// proportional to (1−p)ⁿ.
-func (e *Estimator) aged(rate float64, u *Usage, p float64) float64 {
+// queued returns for how long a half waits in the mean, when its herald has come, for the
+// halves of other lanes of a serial device, each of which is moved or measured at a time.
+// Heralds come at one instant if attempts of one cycle succeed; later ones wait for
+// the operations, as attempts do.
+func (e *Estimator) queued(side int, u *Usage, probability float64) time.Duration {
+	s := e.cfg.Specs[side]
+	var busy time.Duration
+	switch {
+	case !s.Serial:
+	case u.stores(side):
+		busy = 2 * s.Gate2
+	case u.Type == Prepare && side == u.Creator:
+		q := &e.ends[side].communication
+		busy = max(q.measure(qnet.BasisX), q.measure(qnet.BasisZ))
+	}
+	return time.Duration(float64(busy) * u.others() * min(probability, 1) / 2)
+}
+
+// renewed reports whether a storage qubit is taken to be as new where age would do it
+// good: what ends attempts, and begins them again, makes it so.
+func (u *Usage) renewed(q *qubit) bool { return u.fresh && q.offset() < 0 }
+
+// aged returns what is left of the offset of the storage qubit of a side when the
+// herald of a pair comes, in the mean.
+func (e *Estimator) aged(side int, u *Usage, p float64) float64 {
+	q := &e.ends[side].storage
+	if u.renewed(q) {
+		return math.Exp(-q.longitudinal * 2 * float64(e.cfg.Half))
+	}
+	mean := e.aging(q.longitudinal, side, u, p)
+	if u.Patterns[side].Every == 0 {
+		mean *= math.Exp(-q.longitudinal * float64(u.Before[side]))
+	}
+	return mean
+}
+
+// aging returns the mean of exp(−rate·t), rate in 1/ns, where t is the time from the
+// begin of a block of attempts, or the first attempt if there are no blocks, until the
+// herald of a pair comes. The n-th attempt of the block, from 0, brings the pair with a
+// probability proportional to (1−p)ⁿ.
+func (e *Estimator) aging(rate float64, side int, u *Usage, p float64) float64 {
 	if rate == 0 {
 		return 1
 	}
@@ -240,11 +303,15 @@ func (e *Estimator) aged(rate float64, u *Usage, p float64) float64 {
 		return mean
 	}
 	// p/(1−x·y)·(1−(x·y)ⁿ)/(1−xⁿ), where x = 1−p and y is the factor of an attempt.
-	step := rate * float64(max(1, u.Pattern.Stride)) * e.cfg.Period
+	own := u.Patterns[side]
+	step := rate * float64(max(1, own.Stride)) * e.cfg.Period
+	if other := u.Patterns[1-side]; other != own {
+		step *= stretch(other)
+	}
 	fails := math.Log1p(-p)
 	mean *= p / -math.Expm1(fails-step)
-	if u.Pattern.Every > 0 {
-		_, n := block(u.Pattern)
+	if own.Every > 0 {
+		_, n := block(own)
 		mean *= math.Expm1(n*(fails-step)) / math.Expm1(n*fails)
 	}
 	return mean
@@ -323,6 +390,17 @@ func (w *waits) mean(rate, keep float64) float64 {
 // missing pairs brings one.
 func (w *waits) success(missing uint64) float64 {
 	return -math.Expm1(float64(min(w.lanes, missing)) * math.Log1p(-w.probability))
+}
+
+// attempts returns how many attempts lanes make in the mean between the emission of a
+// pair, after which so many are missing, and the next one, by the time that passes.
+func (w *waits) attempts(missing uint64, t float64) float64 {
+	others, all := float64(min(w.lanes-1, missing)), float64(min(w.lanes, missing))
+	idle := min(t, w.dead)
+	// Of the rest test rounds take a part.
+	trying, tested := w.attempt/w.success(missing), w.testing*w.tested
+	share := trying / (trying + tested)
+	return (others*idle + (t-idle)*(share*all+(1-share)*others)) / w.attempt
 }
 
 // first returns for how long the first pair waits in the mean.

@@ -297,7 +297,7 @@ func TestKeptAgainstWorld(t *testing.T) {
 		}
 		for l := range qnet.BellLabel(4) {
 			if weight[l] > 0 {
-				near(t, "fidelity of a label at an age", e.At(0, l, estimate.Usage{}, age), mean[l]/weight[l], 1e-9)
+				near(t, "fidelity of a label at an age", e.At(0, l, estimate.Usage{}, age, 0), mean[l]/weight[l], 1e-9)
 			}
 		}
 		if t.Failed() {
@@ -313,7 +313,7 @@ func TestStoredAgainstWorld(t *testing.T) {
 		rng := qnet.NewRand(uint64(i), "stored")
 		h := randomHardware(rng)
 		pattern := physical.Pattern{Stride: uint64(1 + rng.IntN(3)), Every: uint64(1 + rng.IntN(8)), Pause: uint64(rng.IntN(5))}
-		u := estimate.Usage{Store: true, Pattern: pattern}
+		u := estimate.Usage{Store: true, Patterns: [2]physical.Pattern{pattern, pattern}}
 		half := h.world(t, always{h.heralds[0], h.period}, 1).Link(link).HalfDelay()
 		est, err := h.estimator(t, half).Estimate(0, u)
 		if err != nil {
@@ -341,7 +341,7 @@ func TestStoredAgainstWorld(t *testing.T) {
 		e := h.estimator(t, half)
 		sum := 0.0
 		for _, k := range h.heralds {
-			sum += k.P * e.At(0, k.Label, u, ready+later)
+			sum += k.P * e.At(0, k.Label, u, ready+later, 0)
 		}
 		near(t, "mean fidelity later", sum, aged/total, 1e-9)
 		if t.Failed() {
@@ -362,7 +362,7 @@ func TestStoredBesideAttempts(t *testing.T) {
 			s := &h.specs[side]
 			s.AttemptDephasing = map[physical.LinkID]float64{link: some(rng, 0.02)}
 			if s.Serial = i%3 == 0; s.Serial {
-				// Nothing takes time but the gates, which attempts pause for, so that none
+				// No other lane succeeds, for which the move would wait. Nothing takes time but the gates, which attempts pause for, so that none
 				// is made until the end, which is not at that of a cycle.
 				h.length, s.Init, s.Gate2 = 0, 0, 100_300
 				if s.Memory != nil {
@@ -370,7 +370,10 @@ func TestStoredBesideAttempts(t *testing.T) {
 				}
 			}
 		}
-		u := estimate.Usage{Store: true, Lanes: 2}
+		u := estimate.Usage{Store: true, Lanes: 2, Patterns: twice(physical.Pattern{Every: 1})}
+		if i%3 == 0 {
+			h.p = 1e-9
+		}
 		w := h.world(t, always{h.heralds[0], h.period}, 1)
 		k := w.Link(link)
 		for _, node := range nodes {
@@ -535,7 +538,7 @@ func TestConsecutiveStoredAgainstWorld(t *testing.T) {
 		// When a pair is there its lane attempts on.
 		for _, n := range []uint64{100, 300} {
 			wait := time.Duration(float64(n) * h.period)
-			near(t, "fidelity at an age", h.estimator(t, half).At(0, h.heralds[0].Label, u, est.Age+wait), waited(wait, n), 1e-9)
+			near(t, "fidelity at an age", h.estimator(t, half).At(0, h.heralds[0].Label, u, est.Age+wait, float64(n*uint64(h.lanes))), waited(wait, n), 1e-9)
 		}
 		// Every attempt multiplies the coherence by the same.
 		kept := (1 - 2*h.specs[0].AttemptDephasing[link]) * (1 - 2*h.specs[1].AttemptDephasing[link])
