@@ -44,5 +44,11 @@
 // after each pair in storage, or test round, as many as pairs are missing: where there
 // are several that is longer than they do. Lanes that layers above hold, what time
 // slots and other requests take, and frames that are lost, are not counted: they make the
-// wait longer. All else is exact.
+// wait longer. Where relaxation does a storage qubit good that was not initialised well,
+// what interrupts attempts makes it worse: what is granted holds nevertheless. Halves
+// of several lanes of serial hardware wait for each other, when their heralds come at
+// one instant: that counts with its mean; operations of other requests and of layers
+// above are not counted. Nor is the time for which an initialised storage qubit waits
+// for an end that has none free. Blocks of two ends that differ in length meet by
+// chance. All else is exact.
 package estimate

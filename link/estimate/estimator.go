@@ -256,9 +256,10 @@ func (e *Estimator) prepared(kinds []kind, probability float64, u *Usage, late [
 	later := r.plan.kinds[1-c].over(rest)
 	r.plan.then(1-c, &later)
 	q := &e.ends[c].communication
+	queued := e.queued(c, u, probability)
 	for i, b := range paulis {
 		p := r.plan
-		p.halves[c] = q.over(2*e.cfg.Half + late[c] + e.queued(c, u, probability) + q.measure(b))
+		p.halves[c] = q.over(2*e.cfg.Half + late[c] + queued + q.measure(b))
 		halves := [2]reading{{axis: unit(i), contrast: 1}, {axis: unit(i), contrast: 1}}
 		halves[c] = q.read(b)
 		r.set(i, kinds, &p, &halves)

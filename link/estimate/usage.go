@@ -222,7 +222,17 @@ func (e *Estimator) plan(u *Usage, probability float64, late [2]time.Duration) (
 		p.kinds[side] = &d.storage
 		p.dead = max(p.dead, heralded+2*s.Gate2+s.Init+d.storage.init)
 	}
-	last := max(placed[0], placed[1])
+	// Both ends wait for as many. The later of them is so by a convex function of the number.
+	var none, all time.Duration
+	for side, at := range placed {
+		if u.Type == Prepare && side == u.Creator {
+			continue // it is measured at once
+		}
+		at -= e.queued(side, u, probability)
+		none = max(none, at)
+		all = max(all, at+time.Duration(u.others())*e.busy(side, u))
+	}
+	last := max(placed[0], placed[1], none+time.Duration(float64(all-none)*min(probability, 1)/2))
 	p.ready += last
 	for side := range p.halves {
 		if u.Type == Prepare && side == u.Creator {
@@ -254,22 +264,25 @@ func (e *Estimator) disturbed(side int, u *Usage, t time.Duration, attempt float
 // been initialised.
 func (q *qubit) offset() float64 { return 1 - q.noise.InitDepolarising - q.rest }
 
-// queued returns for how long a half waits in the mean, when its herald has come, for the
-// halves of other lanes of a serial device, each of which is moved or measured at a time.
-// Heralds come at one instant if attempts of one cycle succeed; later ones wait for
-// the operations, as attempts do.
-func (e *Estimator) queued(side int, u *Usage, probability float64) time.Duration {
-	s := e.cfg.Specs[side]
-	var busy time.Duration
+// busy returns for how long a serial device works on the half of a side, when its herald
+// has come, while those of other lanes wait.
+func (e *Estimator) busy(side int, u *Usage) time.Duration {
+	s, q := e.cfg.Specs[side], &e.ends[side].communication
 	switch {
 	case !s.Serial:
 	case u.stores(side):
-		busy = 2 * s.Gate2
+		return 2 * s.Gate2
 	case u.Type == Prepare && side == u.Creator:
-		q := &e.ends[side].communication
-		busy = max(q.measure(qnet.BasisX), q.measure(qnet.BasisZ))
+		return max(q.measure(qnet.BasisX), q.measure(qnet.BasisZ))
 	}
-	return time.Duration(float64(busy) * u.others() * min(probability, 1) / 2)
+	return 0
+}
+
+// queued returns for how long a half waits for those of other lanes on serial hardware,
+// in the mean. Heralds come at one instant if attempts of one cycle succeed; the
+// device works on one after the other, and attempts wait meanwhile.
+func (e *Estimator) queued(side int, u *Usage, p float64) time.Duration {
+	return time.Duration(float64(e.busy(side, u)) * u.others() * min(p, 1) / 2)
 }
 
 // renewed reports whether a storage qubit is taken to be as new where age would do it
