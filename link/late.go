@@ -23,7 +23,7 @@ const (
 )
 
 // rounding is what instants may be off (chosen).
-const rounding = time.Microsecond
+const rounding = 10 * time.Nanosecond
 
 // hear takes note of when a pair was heard of: so long after the first instant that it
 // could be.

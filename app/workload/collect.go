@@ -46,8 +46,8 @@ type cell struct {
 	requests, asked, completed, open uint64
 	failed                           map[qnet.Code]uint64
 
-	pairs           uint64
-	in              uint64 // pairs in the window that is open
+	pairs           int64
+	in              int64 // pairs in the window that is open, less those void of before
 	windows         batches
 	latency, scaled distribution
 
@@ -254,12 +254,17 @@ func (c *collector) got(side int, id link.RequestID, n int) (typ int32, origin i
 	now := c.loop.Now()
 	if int(x.side) == side {
 		x.last = now
-	}
-	if side == 0 && now >= c.start {
-		c.roll(now)
-		c.kinds[x.typ].cells[x.side].in += uint64(n)
+		c.count(x, n)
 	}
 	return x.typ, x.side
+}
+
+// count counts pairs of a request at the end that made it, or takes void ones back.
+func (c *collector) count(x *record, n int) {
+	if now := c.loop.Now(); now >= c.start {
+		c.roll(now)
+		c.kinds[x.typ].cells[x.side].in += int64(n)
+	}
 }
 
 // roll closes the windows that are over by now.
@@ -468,8 +473,11 @@ func wrong(l qnet.BellLabel, basis, parity uint8) bool {
 }
 
 // Expired implements link.Handler.
-func (s *side) Expired(_ physical.LinkID, _ link.RequestID, seq uint64, had bool) {
+func (s *side) Expired(_ physical.LinkID, id link.RequestID, seq uint64, had bool) {
 	c := s.c
+	if x := c.records[id]; had && x != nil && int(x.side) == s.i {
+		c.count(x, -1)
+	}
 	if c.loop.Now() >= c.start {
 		c.expired[s.i]++
 	}
@@ -591,7 +599,7 @@ func (k *kind) result(window time.Duration, seconds float64) TypeResult {
 }
 
 func (k *cell) figures(seconds float64) Figures {
-	f := Figures{Requests: k.requests, Asked: k.asked, Completed: k.completed, Open: k.open, Pairs: k.pairs,
+	f := Figures{Requests: k.requests, Asked: k.asked, Completed: k.completed, Open: k.open, Pairs: uint64(max(0, k.pairs)),
 		Throughput: k.windows.estimate(), Latency: k.latency.result(), Scaled: k.scaled.result(),
 		Oracle: k.oracle.estimate(), Prepared: k.states.estimate(), Outcomes: outcomes(k.same, k.flip), CHSH: chsh(&k.chsh), Unread: k.unread}
 	if k.oracle.n == 0 {

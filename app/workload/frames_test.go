@@ -40,7 +40,7 @@ type reader struct {
 	refused     int
 	next        [2]map[[2]uint64]uint64 // by end, lane and window: items that were announced
 	announced   [2]map[uint64]bool      // by end: numbers of kept pairs
-	pairs       uint64                  // handed up at A
+	pairs       uint64                  // handed up where they were asked for
 	completed   uint64                  // requests
 	latency     float64                 // seconds, of all of these
 	scaled      float64                 // the same over their pairs
@@ -131,15 +131,15 @@ func (r *reader) got(end int, id link.RequestID, n uint64, at qnet.Time) {
 	if at >= r.end || n == 0 {
 		return
 	}
-	if end == 0 && at >= r.start {
-		r.pairs += n
-	}
 	q := r.requests[id]
 	if q == nil {
 		r.t.Fatalf("%d pairs of request %d, which nobody made", n, id)
 	}
 	if q.side != end {
 		return
+	}
+	if at >= r.start {
+		r.pairs += n
 	}
 	q.missing -= min(q.missing, n)
 	if q.missing == 0 && q.created >= r.start {

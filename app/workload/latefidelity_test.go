@@ -29,26 +29,30 @@ min_fidelity = "highest"
 // errors, which a mean that is right is below with a probability of 3e-7 in each case.
 // Pairs of one set are not independent, but the account of sets bounds their mean.
 func TestLateFidelity(t *testing.T) {
+	near := map[string]string{"LENGTH": "5 km", "RATE": "20 kHz", "PROBABILITY": "0.05", "T1": "200 ms", "T2": "50 ms", "LOAD": "0.03", "HORIZON": "100 s"}
+	far := map[string]string{"LENGTH": "2000 km", "RATE": "100 Hz", "PROBABILITY": "0.5", "T1": "1 s", "T2": "200 ms", "LOAD": "0.3", "HORIZON": "500 s"}
+	brief := map[string]string{"LENGTH": "50 m", "RATE": "20 kHz", "PROBABILITY": "0.05", "T1": "200 us", "T2": "25 us", "LOAD": "0.1", "HORIZON": "100 s"}
 	const together = "consecutive = true\n"
 	for _, c := range []struct {
 		name, kind, lanes string
-		far               bool
+		of                map[string]string
 	}{
-		{"prepare", "type = \"prepare\"\n", "1", true},
-		{"keep", "type = \"keep\"\n", "1", true},
-		{"store", "type = \"keep\"\nstore = true\n", "1", true},
-		{"prepare, near", "type = \"prepare\"\n", "3", false},
-		{"stored together", "type = \"keep\"\nstore = true\npairs = 3\n" + together, "1", false},
-		{"stored together, three lanes", "type = \"keep\"\nstore = true\npairs = 3\n" + together, "3", false},
-		{"kept together", "type = \"keep\"\npairs = 2\n" + together, "2", false},
+		{"prepare", "type = \"prepare\"\n", "1", far},
+		{"keep", "type = \"keep\"\n", "1", far},
+		{"store", "type = \"keep\"\nstore = true\n", "1", far},
+		{"keep, for moments", "type = \"keep\"\n", "1", brief},
+		{"prepare, near", "type = \"prepare\"\n", "3", near},
+		{"stored together", "type = \"keep\"\nstore = true\npairs = 3\n" + together, "1", near},
+		{"stored together, three lanes", "type = \"keep\"\nstore = true\npairs = 3\n" + together, "3", near},
+		{"kept together", "type = \"keep\"\npairs = 2\n" + together, "2", near},
 	} {
 		for _, loss := range []string{"0", "0.1"} {
 			t.Run(c.name+"/"+loss, func(t *testing.T) {
-				text := strings.NewReplacer("LENGTH", "5 km", "RATE", "20 kHz", "PROBABILITY", "0.05", "T1", "200 ms", "T2", "50 ms", "LOAD", "0.03", "HORIZON", "100 s")
-				if c.far {
-					text = strings.NewReplacer("LENGTH", "2000 km", "RATE", "100 Hz", "PROBABILITY", "0.5", "T1", "1 s", "T2", "200 ms", "LOAD", "0.3", "HORIZON", "500 s")
+				text := late
+				for key, value := range c.of {
+					text = strings.ReplaceAll(text, key, value)
 				}
-				s := parse(t, strings.NewReplacer("LANES", c.lanes, "LOSS", loss).Replace(text.Replace(late))+c.kind)
+				s := parse(t, strings.NewReplacer("LANES", c.lanes, "LOSS", loss).Replace(text)+c.kind)
 				r := run(t, s, Options{})
 				x, got := r.Types[0], r.Types[0].Both.Oracle
 				void := float64(r.Expired[0]) / float64(x.Both.Pairs)

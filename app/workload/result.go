@@ -94,7 +94,7 @@ type Figures struct {
 	Failed map[string]uint64 `json:"failed,omitempty"`
 	Open   uint64            `json:"open"` // not over at the horizon
 
-	Pairs uint64 `json:"pairs"` // handed up at A
+	Pairs uint64 `json:"pairs"` // handed up at the end that made the request, less those that are void
 	// Throughput is in pairs per second; its standard error is that of windows of
 	// report_every.
 	Throughput Estimate `json:"throughput_hz,omitzero"`

@@ -257,3 +257,39 @@ func TestLoadCountsAllLanes(t *testing.T) {
 		}
 	}
 }
+
+// TestPairsAreThoseAskedFor: the pairs that count are those of the requests, whichever
+// end measures first, and however many are void.
+func TestPairsAreThoseAskedFor(t *testing.T) {
+	const text = `version = 1
+network = { name = "slow", seed = 3 }
+hardware.slow = { readout = "1500 us" }
+hardware.fast = { readout = "10 us" }
+heralding.h = { model = "ideal", attempt_rate = "10 kHz", probability = 0.1, fidelity = 0.9 }
+nodes = [{ name = "alice", hardware = "slow" }, { name = "bob", hardware = "fast" }]
+links = [{ nodes = ["alice", "bob"], heralding = "h", length = "2 km" }]
+[workload]
+load = 0.2
+horizon = "60 s"
+origin = "ORIGIN"
+loss = LOSS
+[[workload.type]]
+name = "X"
+type = "TYPE"
+pairs = 2
+`
+	for _, origin := range []string{"A", "B", "both"} {
+		for _, typ := range []string{"measure", "keep"} {
+			for _, loss := range []string{"0", "0.1"} {
+				r := run(t, parse(t, strings.NewReplacer("ORIGIN", origin, "TYPE", typ, "LOSS", loss).Replace(text)), Options{})
+				x := r.Types[0].Both
+				if n, most := x.Pairs, 2*(x.Completed+x.Open); n < 2*x.Completed || n > most || x.Completed < 1000 {
+					t.Errorf("%s from %s, loss %s: %d pairs of %d requests completed and %d open", typ, origin, loss, n, x.Completed, x.Open)
+				}
+				if got, want := x.Throughput.Mean, float64(x.Pairs)/60; math.Abs(got-want) > 1e-9*want {
+					t.Errorf("%s from %s, loss %s: throughput %g, want %g", typ, origin, loss, got, want)
+				}
+			}
+		}
+	}
+}

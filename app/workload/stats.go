@@ -203,7 +203,7 @@ func (l *level) result() Series {
 
 // rate counts events in windows of one length, some of which are an interval.
 type rate struct {
-	points    [MaxPoints]uint64
+	points    [MaxPoints]int64
 	intervals int // windows of an interval
 	done      int // windows that are closed
 }
@@ -213,7 +213,7 @@ func newRate(windows int) rate {
 }
 
 // add closes a window with n events.
-func (r *rate) add(n uint64) {
+func (r *rate) add(n int64) {
 	r.points[min(r.done/r.intervals, MaxPoints-1)] += n
 	r.done++
 }
@@ -222,7 +222,7 @@ func (r *rate) add(n uint64) {
 // length of which the last may be cut short, in seconds.
 func (r *rate) result(window, all float64) Series {
 	s := Series{IntervalS: window * float64(r.intervals)}
-	var total uint64
+	var total int64
 	for t, i := 0.0, 0; i < MaxPoints && all-t > 1e-9*all; i++ {
 		to := min(t+s.IntervalS, all)
 		hz := float64(r.points[i]) / (to - t)

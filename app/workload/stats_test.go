@@ -192,7 +192,7 @@ func TestRate(t *testing.T) {
 		r := newRate(windows)
 		var total uint64
 		for i := range windows {
-			r.add(uint64(i % 7))
+			r.add(int64(i % 7))
 			total += uint64(i % 7)
 		}
 		all := 0.5*float64(windows) - 0.2 // the last window is cut short
