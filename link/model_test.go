@@ -861,6 +861,8 @@ func (m *model) parities(a, b *share) {
 // atomic one: in the order of their numbers if there is one lane. With several, REPLYs
 // can overtake each other, and columns that another lane measures go on until the
 // station hears that it closes; then it is the order in which kept pairs are handed up.
+// Then, too, one that measures may have pairs that no end has heard of when another
+// atomic request begins: it has not begun.
 func (m *model) judgeAtomic() {
 	one := m.w.cfg.lanes == 1
 	for side := range m.ends {
@@ -881,7 +883,7 @@ func (m *model) judgeAtomic() {
 			}
 			for _, o := range m.contracts {
 				t := o.sides[side]
-				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store) {
+				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store || o.r.Atomic && c.r.Type == link.Measure) {
 					continue
 				}
 				for seq, turn := range t.turns {
