@@ -883,7 +883,7 @@ func (m *model) judgeAtomic() {
 			}
 			for _, o := range m.contracts {
 				t := o.sides[side]
-				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store || o.r.Atomic && c.r.Type == link.Measure) {
+				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store || (o.r.Atomic || o.r.Consecutive) && c.r.Type == link.Measure) {
 					continue
 				}
 				for seq, turn := range t.turns {
