@@ -182,9 +182,7 @@ func (b *batch) draw() {
 		}
 	}
 	b.count.frameAt = now
-	// Else there is more, or no more than a frame for each would cost, or what is drawn
-	// late may have been interrupted since.
-	if sent < maxBurst && left >= fewPairs && !s.her.Interrupted() {
+	if sent < maxBurst && left >= fewPairs { // else there is more, or no more than a frame for each would cost
 		b.count.frameAt = now.Add(bulkInterval)
 	}
 	if !b.wide || left == 0 || now >= b.tellAt {

@@ -353,3 +353,44 @@ func TestLostLastReply(t *testing.T) {
 		w.rest()
 	}
 }
+
+// TestLostWordOfMemory: a frame that is lost of those that tell of a shortage, less and
+// less often, lets the other end attempt in vain for no longer than until the next, and
+// neither does one that tells of its end keep it waiting.
+func TestLostWordOfMemory(t *testing.T) {
+	for lose := range 7 { // none, or one of the first six
+		w := newWorld(t, worldConfig{seed: 3, probability: 0.1, length: 2000})
+		sent := 0
+		w.loseIf(func(from, to qnet.NodeID, typ wire.Type) bool {
+			if typ != (*link.Memory)(nil).Type() || from != alice {
+				return false
+			}
+			sent++
+			return sent == lose
+		})
+		w.ends[0].onPair = keepHeld
+		w.ends[0].keep(1)
+		w.run(10 * time.Millisecond)
+		id := w.ends[1].keep(1)
+		w.run(100 * time.Millisecond)
+		open := 0
+		for range 5000 {
+			w.run(time.Millisecond)
+			if w.ends[1].layer.Status()[0].Open > 0 {
+				open++
+			}
+		}
+		if open > 100 || sent > 25 {
+			t.Errorf("frame %d is lost: attempts in vain for %d of 5000 ms, with %d frames", lose, open, sent)
+		}
+		lose = sent + 1 // the word that it is over
+		w.ends[0].onPair = nil
+		for seq := range w.ends[0].held {
+			w.ends[0].free(seq)
+		}
+		w.run(100 * time.Millisecond)
+		if !w.ended(id) {
+			t.Errorf("not served 100 ms after the end of a shortage")
+		}
+	}
+}

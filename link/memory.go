@@ -30,11 +30,13 @@ type memory struct {
 	onTimer func() // end.tellMemory as a method value, made once
 	ticks   bool   // the timer is set
 	tries   int    // times that the same was told, one after another
+	over    int    // times that the end of a shortage is still to be told
 	number  uint64
 
-	peer   shortage // what it said
+	said   shortage // what it said last
+	peer   shortage // the same while it holds
 	heard  uint64   // number of that
-	again  int      // times that it was heard
+	since  uint64   // number of the first message that said so
 	expiry event.Timer
 }
 
@@ -132,27 +134,46 @@ func (e *end) advertise() {
 		m.timer.Stop()
 		m.expiry.Stop()
 		*m = memory{number: m.number, onTimer: m.onTimer}
-	case s.any() && !m.ticks && e.ready.len() > 0:
-		m.ticks = true
-		m.timer = e.l.loop.After(max(shortAfter, 8*e.cfg.Delay), m.onTimer)
+	case s.any() && (!m.ticks || m.over > 0) && e.ready.len() > 0:
+		m.over = 0
+		e.tickIn(max(shortAfter, 8*e.cfg.Delay))
 	case !s.any() && m.told.any():
-		e.tell(s)
+		long := m.tries > 1
+		if e.tell(s); long { // the peer would wait for long if it did not hear
+			m.over = 2
+			e.tickIn(e.retryAfter(0))
+		}
 	case s.any() && s != m.told && m.tries > 1: // soon
 		m.tries = 0
-		m.timer.Stop()
-		m.timer = e.l.loop.After(e.retryAfter(0), m.onTimer)
-	case !s.any() && m.ticks:
+		e.tickIn(e.retryAfter(0))
+	case !s.any() && m.ticks && m.over == 0:
 		m.timer.Stop()
 		m.ticks = false
 	}
 }
 
+// tickIn sets the timer of the next message.
+func (e *end) tickIn(d time.Duration) {
+	m := &e.memory
+	m.timer.Stop()
+	m.ticks = true
+	m.timer = e.l.loop.After(d, m.onTimer)
+}
+
 func (e *end) tellMemory() {
-	e.memory.ticks = false
-	if s := e.short(); s.any() && !e.wasDown && e.ready.len() > 0 {
+	m := &e.memory
+	m.ticks = false
+	switch s := e.short(); {
+	case e.wasDown:
+	case s.any() && e.ready.len() > 0:
 		e.tell(s)
-		e.memory.ticks = true
-		e.memory.timer = e.l.loop.After(e.retryAfter(e.memory.tries-1), e.memory.onTimer)
+		e.tickIn(e.retryAfter(m.tries - 1))
+	case !s.any() && m.over > 0:
+		e.tell(s)
+		m.tries = 0
+		if m.over--; m.over > 0 {
+			e.tickIn(e.retryAfter(0))
+		}
 	}
 }
 
@@ -179,13 +200,13 @@ func (e *end) onMemory(msg *Memory) {
 	}
 	m.heard = msg.Number
 	said := shortage{lanes: msg.Lanes, storage: msg.Storage}
-	if m.again++; said != m.peer {
-		m.again = 1
+	if said != m.said {
+		m.since = msg.Number
 	}
-	m.peer = said
+	m.said, m.peer = said, said
 	m.expiry.Stop()
 	if m.peer.any() {
-		m.expiry = e.l.loop.After(3*e.retryAfter(m.again-1), func() {
+		m.expiry = e.l.loop.After(3*e.retryAfter(int(min(msg.Number-m.since, 16))), func() {
 			m.peer = shortage{}
 			e.version++
 			e.serve()

@@ -68,9 +68,14 @@ func (l *lane) succeeded(m *Reply) {
 // took it: the order in which both ends serve requests is to be the same.
 func (e *end) missed(q *request) {
 	if q != nil {
-		e.sched.Served(&q.Entry, 1)
-		e.ready.fix(q)
+		e.served(q, 1)
 	}
+}
+
+// served moves a request on in the order of service.
+func (e *end) served(q *request, pairs uint64) {
+	e.sched.Served(&q.Entry, pairs)
+	e.ready.fix(q)
 }
 
 // interrupts reports whether a pair of a request would come between those of an
@@ -227,8 +232,7 @@ func (e *end) took(q *request, n uint64) {
 	}
 	q.got += n
 	e.pairs += n
-	e.sched.Served(&q.Entry, n)
-	e.ready.fix(q)
+	e.served(q, n)
 	e.review(q)
 }
 

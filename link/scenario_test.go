@@ -621,10 +621,11 @@ func (w *nature) Next(_ *rand.Rand, _ int, from uint64, _ physical.Pattern) (uin
 	return from + n - 1, true
 }
 
-func (w *nature) Lanes(side int) int    { return len(w.nodes[side].device.lanes) }
-func (w *nature) OnChange(func(uint64)) {}
-func (w *nature) Continuous() bool      { return false }
-func (w *nature) Interrupted() bool     { return false }
+func (w *nature) Lanes(side int) int                                       { return len(w.nodes[side].device.lanes) }
+func (w *nature) OnChange(func(uint64))                                    {}
+func (w *nature) Continuous() bool                                         { return false }
+func (w *nature) Interrupted() bool                                        { return false }
+func (w *nature) OnInterrupt(func(side int, lane uint32, until qnet.Time)) {}
 
 func (w *nature) OnArm(f func(side int, lane uint32)) { w.onArm = f }
 

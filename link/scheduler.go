@@ -51,6 +51,11 @@ type Scheduler interface {
 	Slot(cycle uint64) (may func(*Entry) bool, next uint64)
 }
 
+// mostBehind is the number of pairs that a request has a claim to at most (chosen): by
+// more no chance leaves one behind that both ends could serve, only a limit of one end,
+// of which the other does not know. A pair is the same instant to both.
+const mostBehind = 16
+
 // FCFS serves first what came first.
 type FCFS struct{}
 
@@ -105,6 +110,7 @@ func (f *Fair) Admit(e *Entry, _ uint64) { e.Turn = *f.clock(e) }
 func (f *Fair) Served(e *Entry, pairs uint64) {
 	now := f.clock(e)
 	*now = max(*now, e.Turn)
+	e.Turn = max(e.Turn, *now-e.Quantum-mostBehind*e.PairCycles)
 	turn := float64(pairs)*e.PairCycles + e.owed
 	if e.owed = 0; e.Quantum > 0 { // in whole ones, so that it does not matter in what parts pairs come
 		e.owed = math.Mod(turn, e.Quantum)
@@ -202,6 +208,9 @@ func (w *Weighted) Admit(e *Entry, cycle uint64) {
 func (w *Weighted) Served(e *Entry, pairs uint64) {
 	now, share := w.clock(e.Priority)
 	*now = max(*now, e.Turn-e.PairCycles/share)
+	if !w.Reference && !e.Atomic {
+		e.Turn = max(e.Turn, *now-mostBehind*e.PairCycles/share)
+	}
 	switch {
 	case e.Atomic && e.Pairs > 0:
 	case w.Reference:

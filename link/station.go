@@ -57,6 +57,9 @@ type Heralder interface {
 	Armed(side int, lane uint32) (from qnet.Time, ok bool)
 	// OnArm makes f be called when a lane of one side was armed.
 	OnArm(f func(side int, lane uint32))
+	// OnInterrupt makes f be called before attempts of a lane of one side are
+	// interrupted until an instant: what has succeeded by now can still be heralded.
+	OnInterrupt(f func(side int, lane uint32, until qnet.Time))
 	// Begin tells that a lane of either side attempts in the cycles of a pattern from
 	// first until last, its next success, in place of what it attempted before.
 	Begin(lanes [2]uint32, point int, p physical.Pattern, first, last uint64)
@@ -227,6 +230,7 @@ func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event
 	}
 	ep.Handle(wire.ServiceLink, (*stationReceiver)(s))
 	her.OnArm(s.armed)
+	her.OnInterrupt(s.interrupted)
 	her.OnChange(s.changed)
 	return s
 }
@@ -435,6 +439,24 @@ func (s *Station) armed(side int, lane uint32) {
 	if sd := &s.sides[side]; int(lane) < len(sd.lanes) && sd.lanes[lane] != nil {
 		s.match(sd.lanes[lane])
 	}
+}
+
+// interrupted announces what a lane that measures has brought until now. It attempts
+// again when the interruption is over.
+func (s *Station) interrupted(side int, lane uint32, until qnet.Time) {
+	sd := &s.sides[side]
+	if int(lane) >= len(sd.lanes) || sd.lanes[lane] == nil || sd.lanes[lane].match == nil {
+		return
+	}
+	m := sd.lanes[lane].match
+	if m.batch == nil || !m.settle() {
+		return
+	}
+	if from := s.cfg.Cycles.From(until); m.cycle < from {
+		m.draw(from)
+		s.her.Until(m.lanes(), m.cycle)
+	}
+	s.review() // ends what the limit ends
 }
 
 // match matches open windows, those of side 0 in the order in which they came, each

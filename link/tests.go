@@ -41,8 +41,7 @@ func (q *request) tests(seq uint64) (bool, int) {
 func (e *end) skip(q *request) {
 	e.lack(q, 1)
 	e.tested++
-	e.sched.Served(&q.Entry, 1)
-	e.ready.fix(q)
+	e.served(q, 1)
 }
 
 // test measures a kept half as a test round; a stored one once it is in storage.

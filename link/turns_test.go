@@ -86,8 +86,12 @@ func TestMeasuredOnSerialHardware(t *testing.T) {
 		})
 		id := w.stream(0)
 		w.run(2 * time.Second)
-		// A gate takes an attempt of each lane, and a pair that has been heralded and not announced.
+		// A gate takes an attempt of each lane at most.
 		w.about(every.String(), w.measured(id), 2*2e9/20000*0.2, 0.1)
+		frames, want := w.station.Frames().Sent[(*link.BulkReply)(nil).Type()&0xf], 4*(2*time.Second/every+2*time.Second/(2*time.Millisecond))
+		if frames > uint64(want) {
+			t.Errorf("%v: %d frames of columns, want no more than %d: one each 2 ms, and for each gate", every, frames, want)
+		}
 	}
 }
 
@@ -126,6 +130,45 @@ func TestStreamsInStepsShareTheLink(t *testing.T) {
 		for i, n := range got { // less than 10 % apart; a quantum is 0.5 %
 			if math.Abs(float64(n)-float64(sum)/4) > 0.05*float64(sum)/4 {
 				t.Errorf("stream %d has %d pairs of %d", i, n, sum)
+			}
+		}
+	}
+}
+
+// TestStreamThatOneEndStops: a stream that an end did not take pairs of, from the first or
+// for a while, has no claim to what it could not have, which the other end does not
+// know; both have as much from then on.
+func TestStreamThatOneEndStops(t *testing.T) {
+	for _, scheduler := range []func() link.Scheduler{nil, func() link.Scheduler { return &link.Weighted{Weights: []float64{1}} }} {
+		for _, typ := range []link.Type{link.Keep, link.Measure} {
+			for _, stops := range [][]int{{0}, {1}, {0, 1}} {
+				for _, before := range []time.Duration{0, time.Second} {
+					w := newWorld(t, worldConfig{seed: 11, probability: 0.01, length: 2000, scheduler: scheduler})
+					var ids [2]link.RequestID
+					for i, e := range w.ends {
+						e.bases = pauli
+						ids[i] = e.create(link.Request{Type: typ, Deadline: qnet.Never, Limit: 1 << 40, Bases: pauli})
+					}
+					w.run(time.Millisecond)
+					w.allow(ids[0], 1<<40)
+					w.allow(ids[1], 1<<40)
+					w.run(before)
+					for _, side := range stops {
+						w.ends[side].layer.SetLimit(theLink, ids[1], 0)
+					}
+					w.run(2 * time.Second)
+					var had [2]int
+					count := func(i int) int { c := w.ends[0].requests[ids[i]]; return len(c.pairs) + len(c.measured) }
+					for i := range had {
+						had[i] = count(i)
+					}
+					w.allow(ids[1], 1<<40)
+					w.run(time.Second)
+					a, b := count(0)-had[0], count(1)-had[1]
+					if a+b < 8000 || math.Abs(float64(a-b)) > 0.05*float64(a+b) {
+						t.Errorf("type %v, sides %v stopped after %v: %d and %d pairs in the second after", typ, stops, before, a, b)
+					}
+				}
 			}
 		}
 	}

@@ -363,6 +363,9 @@ func (d *device) bsmOf(a, b *slot) *bsm {
 func (d *device) pause(from, to qnet.Time) {
 	for i := range d.slots[len(d.storage):] {
 		if s := &d.slots[len(d.storage)+i]; s.isArmed() {
+			if l := s.end.link; l.onPause != nil {
+				l.onPause(s.end.side, s.lane, to)
+			}
 			s.pause(from, to)
 		}
 	}

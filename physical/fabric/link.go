@@ -25,6 +25,7 @@ type Link struct {
 	half     time.Duration
 	ends     [2]end // A, B
 	onArm    func(side int, lane uint32)
+	onPause  func(side int, lane uint32, until qnet.Time)
 	onChange func(first uint64)
 }
 
@@ -142,6 +143,10 @@ func (l *Link) HalfDelay() time.Duration { return l.half }
 
 // OnArm makes f be called on the loop whenever a lane of one side was armed.
 func (l *Link) OnArm(f func(side int, lane uint32)) { l.onArm = f }
+
+// OnInterrupt makes f be called before an operation of a node interrupts the attempts
+// of a lane of one side until an instant: what has succeeded by now can still be heralded.
+func (l *Link) OnInterrupt(f func(side int, lane uint32, until qnet.Time)) { l.onPause = f }
 
 // OnChange makes f be called whenever the link is replaced: a success that was
 // sampled for the given cycle or a later one is void and has to be sampled anew,
