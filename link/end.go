@@ -262,4 +262,6 @@ func (e *end) weigh(q *request) {
 	} else {
 		q.Quantum = float64(10*time.Millisecond+200*e.cfg.Delay) / e.cfg.Cycles.Period
 	}
+	// Columns come in steps of up to a second.
+	q.Claim = 16*q.PairCycles + float64(2*time.Second+400*e.cfg.Delay)/e.cfg.Cycles.Period
 }

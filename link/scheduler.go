@@ -20,6 +20,10 @@ type Entry struct {
 	// Quantum is the number of cycles that are worth a change to another request; 0
 	// where it costs nothing.
 	Quantum float64
+	// Claim is the number of cycles by which a request can be behind others at most: by
+	// more neither chance nor the steps in which pairs come leave one that both ends could
+	// serve, but a limit of one end does, of which the other does not know. 0: no bound.
+	Claim float64
 	// Turn is the scheduler's own: set by Admit, told to the other end, moved on by
 	// Served.
 	Turn float64
@@ -50,11 +54,6 @@ type Scheduler interface {
 	// request holds for all of its class.
 	Slot(cycle uint64) (may func(*Entry) bool, next uint64)
 }
-
-// mostBehind is the number of pairs that a request has a claim to at most (chosen): by
-// more no chance leaves one behind that both ends could serve, only a limit of one end,
-// of which the other does not know. A pair is the same instant to both.
-const mostBehind = 16
 
 // FCFS serves first what came first.
 type FCFS struct{}
@@ -110,7 +109,9 @@ func (f *Fair) Admit(e *Entry, _ uint64) { e.Turn = *f.clock(e) }
 func (f *Fair) Served(e *Entry, pairs uint64) {
 	now := f.clock(e)
 	*now = max(*now, e.Turn)
-	e.Turn = max(e.Turn, *now-e.Quantum-mostBehind*e.PairCycles)
+	if e.Claim > 0 {
+		e.Turn = max(e.Turn, *now-e.Claim)
+	}
 	turn := float64(pairs)*e.PairCycles + e.owed
 	if e.owed = 0; e.Quantum > 0 { // in whole ones, so that it does not matter in what parts pairs come
 		e.owed = math.Mod(turn, e.Quantum)
@@ -208,8 +209,8 @@ func (w *Weighted) Admit(e *Entry, cycle uint64) {
 func (w *Weighted) Served(e *Entry, pairs uint64) {
 	now, share := w.clock(e.Priority)
 	*now = max(*now, e.Turn-e.PairCycles/share)
-	if !w.Reference && !e.Atomic {
-		e.Turn = max(e.Turn, *now-mostBehind*e.PairCycles/share)
+	if e.Claim > 0 && !w.Reference && !e.Atomic {
+		e.Turn = max(e.Turn, *now-e.Claim/share)
 	}
 	switch {
 	case e.Atomic && e.Pairs > 0:
