@@ -861,8 +861,6 @@ func (m *model) parities(a, b *share) {
 // atomic one: in the order of their numbers if there is one lane. With several, REPLYs
 // can overtake each other, and columns that another lane measures go on until the
 // station hears that it closes; then it is the order in which kept pairs are handed up.
-// Then, too, one that measures may have pairs that no end has heard of when another
-// atomic request begins: it has not begun.
 func (m *model) judgeAtomic() {
 	one := m.w.cfg.lanes == 1
 	for side := range m.ends {
@@ -883,7 +881,7 @@ func (m *model) judgeAtomic() {
 			}
 			for _, o := range m.contracts {
 				t := o.sides[side]
-				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store || (o.r.Atomic || o.r.Consecutive) && c.r.Type == link.Measure) {
+				if t == nil || t == s || o.severed || !one && (o.r.Type != link.Keep || o.r.Store) {
 					continue
 				}
 				for seq, turn := range t.turns {

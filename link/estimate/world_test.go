@@ -481,11 +481,10 @@ func TestLanesOfSerialHardware(t *testing.T) {
 		var stored [2][2]physical.Qubit
 		var in [2]qnet.Time // when the second half of a pair is in its place
 		for lane := range q {
-			var last [2]*physical.Result
 			for side, node := range nodes {
 				a, b := q[lane][side].Qubit, storage[lane][side].Qubit
 				w.start(node, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: a, B: b})
-				last[side] = w.start(node, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: b, B: a})
+				w.start(node, physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: b, B: a})
 				stored[lane][side] = b
 				in[lane] = max(in[lane], begin.Add(2*h.specs[side].Gate2))
 				if h.specs[side].Serial {
