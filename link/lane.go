@@ -68,8 +68,9 @@ type lane struct {
 	asked    qnet.Time // when it was announced since the peer had more pairs
 	version  uint64    // of the offer that was announced
 	offered  []Candidate
-	width    int // requests that are offered at most
-	tries    int // closing: GENs sent
+	atomic   RequestID // the latest atomic request that was announced, 0 for none
+	width    int       // requests that are offered at most
+	tries    int       // closing: GENs sent
 	timer    event.Timer
 	bulk     bulk
 	pair     Pair // that is being moved or measured; Seq is 0 when there is none
@@ -93,6 +94,7 @@ func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArmin
 func (l *lane) begin(g group) {
 	l.group, l.state, l.unwanted = g, laneArming, false
 	l.window++
+	l.atomic = 0
 	l.bulk.reset()
 	l.pair = Pair{}
 	switch {
@@ -265,7 +267,7 @@ func (l *lane) announce(candidates []Candidate, others []RequestID) {
 		g.Dead = e.deadCycles(q)
 	}
 	if q := e.requests[candidates[0].ID]; q != nil && q.Atomic {
-		e.atomic = q
+		e.atomic, l.atomic = q, q.ID
 	}
 	l.offered = append(l.offered[:0], candidates...)
 	now := e.l.dev.Now()

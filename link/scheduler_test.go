@@ -11,6 +11,7 @@ import (
 	"qstack/link"
 	"qstack/qnet"
 	"qstack/qnet/control"
+	"qstack/qnet/wire"
 )
 
 // served is one call of Scheduler.Served.
@@ -423,6 +424,63 @@ func TestAtomic(t *testing.T) {
 				i += pairs - 1
 			}
 		})
+	}
+}
+
+// An atomic request has begun with its first pairs also while no end has heard of these,
+// since the frame that tells of them is lost again and again: no end attempts for another
+// meanwhile, whatever lanes become free, or takes a pair of another before the last of it.
+func TestAtomicRequestBeginsUnheard(t *testing.T) {
+	for _, typ := range []link.Type{link.Measure, link.Keep, link.Prepare} {
+		for _, atomic := range []bool{true, false} {
+			s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 41, probability: 0.01, length: 500, lanes: 2}})
+			for _, u := range s.users {
+				u.onPair = keepHeld
+			}
+			first := s.users[0].keep(1)
+			s.done(time.Second, first) // there is one lane left
+			lost := 0
+			s.net.SetFilter(func(_, _ qnet.NodeID, _ control.Class, _ wire.Type, b []byte) control.Verdict {
+				var m link.BulkReply
+				if wire.Parse(b, &m) != nil || len(m.Steps) == 0 {
+					return control.Verdict{}
+				}
+				lost++
+				return control.Verdict{Action: control.Drop}
+			})
+			a := s.users[0].create(link.Request{Type: link.Measure, Pairs: 20, Atomic: true, Deadline: qnet.Never, Limit: 10})
+			s.run(20 * time.Millisecond)
+			if lost == 0 {
+				t.Fatal("no pair of the atomic request")
+			}
+			b := s.users[1].create(link.Request{Type: typ, Pairs: 5, Atomic: atomic, Deadline: qnet.Never, Limit: 5})
+			for _, u := range s.users {
+				u.onPair = nil
+				for seq := range u.held {
+					u.free(seq)
+				}
+			}
+			s.run(100 * time.Millisecond)
+			s.net.SetFilter(nil)
+			s.run(100 * time.Millisecond)
+			s.users[0].layer.SetLimit(theLink, a, 20)
+			s.done(5*time.Second, a, b)
+			s.run(time.Second)
+			s.rest()
+			for side, u := range s.users {
+				one, two := u.requests[a], u.requests[b]
+				last, other := one.measured[len(one.measured)-1].Seq, uint64(math.MaxUint64)
+				for _, p := range two.pairs {
+					other = min(other, p.Seq)
+				}
+				for _, m := range two.measured {
+					other = min(other, m.Seq)
+				}
+				if other < last {
+					t.Errorf("%v, atomic %v, side %d: pair %d comes before the last of the atomic request, %d", typ, atomic, side, other, last)
+				}
+			}
+		}
 	}
 }
 

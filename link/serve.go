@@ -75,7 +75,7 @@ func (e *end) assign() {
 	}
 	list, stored := e.turns(total), e.mayStore()
 	if stored < total { // others can use the lanes
-		e.inLanes = e.order(e.inLanes[:0], total, stored)
+		e.inLanes = e.apart(e.order(e.inLanes[:0], total, stored))
 		list = e.inLanes
 	}
 	e.share(list, total, stored)
@@ -156,7 +156,7 @@ func (e *end) slot() {
 func (e *end) turns(n int) []*request {
 	if n > e.known || !e.fresh {
 		e.known, e.fresh = n, true
-		e.inTurn = e.order(e.inTurn[:0], n, all)
+		e.inTurn = e.apart(e.order(e.inTurn[:0], n, all))
 	}
 	return e.inTurn[:min(n, len(e.inTurn))]
 }
@@ -180,6 +180,27 @@ func (e *end) order(list []*request, n, stored int) []*request {
 		}
 	}
 	return beforeAtomic(list)
+}
+
+// apart leaves out of a list what has to wait until it is sure that an atomic request
+// has not begun for which a lane has attempted: each end hears of all pairs of such a
+// window before it attempts for others, so that these come after all of its pairs or
+// before any.
+func (e *end) apart(list []*request) []*request {
+	for i := range e.lanes {
+		l := &e.lanes[i]
+		if l.atomic == 0 || l.state != laneOpen && l.state != laneClosing || len(list) == 0 {
+			continue
+		}
+		if q := e.requests[l.atomic]; q == nil || q.state != reqActive {
+			continue
+		}
+		if list[0].group() != l.group {
+			return list[:0]
+		}
+		list = slices.DeleteFunc(list, func(q *request) bool { return q.group() != l.group })
+	}
+	return list
 }
 
 // meets reports whether this end would attempt for a request if the other end did:
