@@ -55,7 +55,7 @@ func (q *queue[T]) pop() {
 	q.head++
 	if q.head == len(q.items) {
 		q.clear()
-	} else if q.head > 4096 && q.head > len(q.items)/2 {
+	} else if q.head > 64 && q.head > len(q.items)/2 {
 		q.items = q.items[:copy(q.items, q.items[q.head:])]
 		q.head = 0
 	}

@@ -19,6 +19,7 @@ import (
 // Bounds of a station.
 const (
 	maxCounts      = 4096    // requests whose pairs are counted
+	fewLimits      = 256     // of requests, besides twice those that windows are for: then the others are forgotten
 	maxUnacked     = 64      // bulk frames that one end has not acknowledged, besides those of ten round trips
 	maxTravelling  = 4096    // the latter at most
 	maxWideUnacked = 8       // the same of wide ones
@@ -164,7 +165,7 @@ func (sd *stationSide) prune() {
 		}
 	}
 	maps.DeleteFunc(sd.limits, func(id RequestID, _ Candidate) bool { return !wanted[id] })
-	sd.most = maxCounts + 2*len(sd.limits)
+	sd.most = fewLimits + 2*len(sd.limits)
 }
 
 // count is the number of pairs that a request has had.
@@ -220,7 +221,7 @@ func NewStation(cfg StationConfig, her Heralder, ep control.Endpoint, loop event
 		unacked: maxUnacked + min(int(20*cfg.Delay/bulkInterval), maxTravelling)}
 	for i := range s.sides {
 		n := her.Lanes(i)
-		s.sides[i] = stationSide{lanes: make([]*window, n), limits: make(map[RequestID]Candidate), most: maxCounts, frames: newLimiter(n, cfg.Cycles.Period)}
+		s.sides[i] = stationSide{lanes: make([]*window, n), limits: make(map[RequestID]Candidate), most: fewLimits, frames: newLimiter(n, cfg.Cycles.Period)}
 	}
 	// A station that takes the place of another goes on where that can not have come:
 	// it had less than a pair for each cycle and lane.
