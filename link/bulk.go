@@ -147,6 +147,9 @@ func (e *end) announced(m *BulkReply, via control.Stream) {
 // lose voids announced pairs, from seq on, which this end does not have. Those that
 // the peer has voided already only count.
 func (l *lane) lose(seq uint64, n int) {
+	if l.forgotten { // as has the peer
+		return
+	}
 	e, id := l.e, l.bulk.id
 	q := e.requests[id]
 	s := span{seq, seq}

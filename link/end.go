@@ -170,6 +170,10 @@ func (e *end) peerDown(error) {
 		e.seen = identities{}
 		e.refused.clear()
 		e.checks.clear()
+		e.recent.clear() // pairs of requests whose identities come again
+		for i := range e.lanes {
+			e.lanes[i].forgotten = true
+		}
 	}
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided, e.voidedTo = nil, 0

@@ -247,3 +247,81 @@ func TestAdviceLastsLongEnough(t *testing.T) {
 		t.Logf("%v late: %d requests", late, done)
 	}
 }
+
+// The identities of an end that restarts begin anew. What the other end remembers of
+// pairs is of requests of before: a pair that is void does not take pairs of these back.
+func TestIdentitiesBeginAnew(t *testing.T) {
+	for _, old := range []link.Request{{Pairs: 2, Consecutive: true}, {Pairs: 3}} {
+		w := newWorld(t, worldConfig{seed: 44, probability: 0.02, lanes: 2, length: 1000})
+		old.Limit, old.Deadline = 1<<40, qnet.Never
+		id := w.ends[0].create(old)
+		w.runUntil(time.Second, func() bool { return w.ended(id) })
+		w.restart(0)
+		w.run(time.Second)
+		replies := 0
+		w.net.SetFilter(func(from, to qnet.NodeID, _ control.Class, t wire.Type, _ []byte) control.Verdict {
+			if from != station || to != alice || t != (*link.Reply)(nil).Type() {
+				return control.Verdict{}
+			}
+			if replies++; replies != 2 {
+				return control.Verdict{}
+			}
+			return control.Verdict{Action: control.Drop}
+		})
+		again := w.ends[0].create(link.Request{Pairs: 2, Consecutive: true, Limit: 1 << 40, Deadline: qnet.Never})
+		if again != id {
+			t.Fatalf("request %d after %d: the test needs the same identity", again, id)
+		}
+		for replies < 2 {
+			w.run(10 * time.Microsecond)
+		}
+		// The second pair is void when it is told again.
+		w.ends[0].layer.SetLimit(theLink, again, 1)
+		w.run(500 * time.Millisecond)
+		w.net.SetFilter(nil)
+		w.ends[0].layer.SetLimit(theLink, again, 1<<40)
+		w.runUntil(time.Minute, func() bool { return w.ended(again) })
+		w.run(time.Second)
+		for side, e := range w.ends {
+			if c := e.requests[again]; c.err != nil || len(c.pairs) != 2 {
+				t.Errorf("side %d: %d pairs, %v", side, len(c.pairs), c.err)
+			}
+		}
+		w.rest()
+	}
+}
+
+// A pair of a request of before, of which an end hears only when a restarted peer has
+// given its identity to another, is none of the other.
+func TestPairOfARequestOfBefore(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 45, probability: 0.02, length: 1000})
+	w.net.SetFilter(func(from, to qnet.NodeID, _ control.Class, t wire.Type, _ []byte) control.Verdict {
+		if from != station || to != bob || t != (*link.Reply)(nil).Type() {
+			return control.Verdict{}
+		}
+		return control.Verdict{Action: control.Drop}
+	})
+	id := w.ends[0].keep(5)
+	w.run(100 * time.Millisecond)
+	if n := len(w.ends[0].requests[id].pairs); n != 1 {
+		t.Fatalf("%d pairs, want 1, of which bob has not heard", n)
+	}
+	w.restart(0)
+	since := w.loop.Now()
+	again := w.ends[0].keep(5)
+	if again != id {
+		t.Fatalf("request %d after %d: the test needs the same identity", again, id)
+	}
+	w.run(10 * time.Millisecond)
+	w.net.SetFilter(nil)
+	w.runUntil(time.Minute, func() bool { return w.ended(again) })
+	for side, e := range w.ends {
+		for _, p := range e.requests[again].pairs {
+			if p.Created < since {
+				t.Errorf("side %d: pair %d is of %v, its request of %v", side, p.Seq, p.Created, since)
+			}
+		}
+	}
+	w.run(time.Second)
+	w.rest()
+}

@@ -58,23 +58,26 @@ type lane struct {
 	group    group // of requests that the qubit was armed for
 	unwanted bool  // arming: give the qubits back when they are ready
 	freeing  bool  // held: the qubit has been given back
-	qubit    physical.Qubit
-	storage  physical.Qubit // where the half is to go
-	window   uint64
-	first    uint64 // first cycle of the window
-	end      uint64 // first cycle after what was announced
-	pattern  physical.Pattern
-	refresh  time.Duration
-	asked    qnet.Time // when it was announced since the peer had more pairs
-	version  uint64    // of the offer that was announced
-	offered  []Candidate
-	atomic   RequestID // the latest atomic request that was announced, 0 for none
-	width    int       // requests that are offered at most
-	tries    int       // closing: GENs sent
-	timer    event.Timer
-	bulk     bulk
-	pair     Pair // that is being moved or measured; Seq is 0 when there is none
-	void     bool // it was voided meanwhile
+	// forgotten: what the window brings is of requests of a peer that is gone, whose
+	// identities another may use again.
+	forgotten bool
+	qubit     physical.Qubit
+	storage   physical.Qubit // where the half is to go
+	window    uint64
+	first     uint64 // first cycle of the window
+	end       uint64 // first cycle after what was announced
+	pattern   physical.Pattern
+	refresh   time.Duration
+	asked     qnet.Time // when it was announced since the peer had more pairs
+	version   uint64    // of the offer that was announced
+	offered   []Candidate
+	atomic    RequestID // the latest atomic request that was announced, 0 for none
+	width     int       // requests that are offered at most
+	tries     int       // closing: GENs sent
+	timer     event.Timer
+	bulk      bulk
+	pair      Pair // that is being moved or measured; Seq is 0 when there is none
+	void      bool // it was voided meanwhile
 
 	onAlloc    func(physical.Result) // method values, made once
 	onArmed    func(physical.Result)
@@ -92,7 +95,7 @@ func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArmin
 
 // begin makes an idle lane attempt for a group.
 func (l *lane) begin(g group) {
-	l.group, l.state, l.unwanted = g, laneArming, false
+	l.group, l.state, l.unwanted, l.forgotten = g, laneArming, false, false
 	l.window++
 	l.atomic = 0
 	l.bulk.reset()

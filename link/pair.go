@@ -16,6 +16,11 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	e.resume(m.Cycle)
+	if l.forgotten { // as has the peer
+		l.release()
+		e.serve()
+		return
+	}
 	q := e.requests[m.ID]
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.estimator.hear(e.l.dev.Now().Sub(created) - 2*e.cfg.Delay)
