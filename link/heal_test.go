@@ -325,3 +325,33 @@ func TestPairOfARequestOfBefore(t *testing.T) {
 	w.run(time.Second)
 	w.rest()
 }
+
+// An end that alone has lost the station counts the pattern of its attempts anew, where
+// storage has to be initialised all the time: that the ends never attempt at the same
+// time is found out.
+func TestPatternsOutOfStep(t *testing.T) {
+	for seed := range uint64(10) {
+		w := newWorld(t, worldConfig{seed: seed, probability: 0.05, length: 1000, spec: physical.Spec{Storage: 2, Init: 2 * time.Microsecond, Gate2: 5 * time.Microsecond,
+			Memory: &physical.Memory{Init: 310 * time.Microsecond, T2: 100e-6, Indirect: true}}})
+		stored := func() bool {
+			id := w.ends[0].create(link.Request{Pairs: 1, Store: true, Limit: 1, Deadline: w.loop.Now().Add(5 * time.Second)})
+			w.runUntil(6*time.Second, func() bool { return w.ended(id) })
+			return w.ends[0].requests[id].err == nil && w.ends[1].requests[id].err == nil
+		}
+		for range 5 {
+			if !stored() {
+				t.Fatal("no pair")
+			}
+		}
+		w.run(time.Duration(w.rng.IntN(1000)) * time.Microsecond)
+		w.net.Break(bob, station)
+		w.run(2 * time.Second)
+		w.net.Restore(bob, station)
+		w.run(time.Second)
+		if !stored() {
+			t.Errorf("seed %d: no pair after one end had lost the station", seed)
+		}
+		w.run(time.Second)
+		w.rest()
+	}
+}

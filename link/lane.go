@@ -310,9 +310,26 @@ func (l *lane) timeout() {
 		l.sendClose()
 		return
 	}
+	if l.astray() {
+		e.anchor = physical.CycleBase
+		l.close()
+		return
+	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group)))
 	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
 	l.repeat()
+}
+
+// astray reports whether a window with pauses has been without success for so much
+// longer than a pair takes (chosen) that the ends seem to count their patterns from different
+// cycles, as when one of them alone has lost the station: both begin anew.
+func (l *lane) astray() bool {
+	p := l.pattern
+	if p.Every == 0 {
+		return false
+	}
+	pair := float64(l.e.pairTime(l.group)) * float64(p.Every+p.Pause) / float64(p.Every)
+	return l.e.l.dev.Now().Sub(l.e.cfg.Cycles.Instant(l.first)) > max(time.Second, time.Duration(min(20*pair, float64(time.Hour))))
 }
 
 // repeat announces a window anew, with what the lane serves now.
