@@ -255,6 +255,20 @@ func (c *EndConfig) pattern(g group, s *physical.Spec) physical.Pattern {
 	return p
 }
 
+// deadTime returns for how long a lane of one side does not attempt after a success of a
+// request: until it has heard of it and is ready again, if nobody holds its half.
+func (e *end) deadTime(q *request, side int) time.Duration {
+	s := e.spec(side)
+	t := 2*e.cfg.Delay + s.Init
+	switch {
+	case q.store:
+		t = 2*e.cfg.Delay + moveTime(s)
+	case !q.keeps():
+		t += s.Readout
+	}
+	return t
+}
+
 // weigh tells the scheduler how many cycles a pair of a request is likely to take.
 // Lanes that attempt for requests that keep pairs go from one to another at no
 // cost; to measure for another they are armed anew, which takes a round trip more than
@@ -263,7 +277,11 @@ func (e *end) weigh(q *request) {
 	q.PairCycles = 1 / e.cfg.Points[q.point].Probability
 	if q.keeps() {
 		q.PairCycles *= float64(e.stride())
-	} else {
+	}
+	if q.keeps() || !e.cfg.Pipelined && !e.cfg.Immediate {
+		q.PairCycles += float64(max(e.deadTime(q, 0), e.deadTime(q, 1))) / e.cfg.Cycles.Period
+	}
+	if !q.keeps() {
 		q.Quantum = float64(10*time.Millisecond+200*e.cfg.Delay) / e.cfg.Cycles.Period
 	}
 	// Columns come in steps of up to a second.

@@ -374,11 +374,10 @@ func (e *end) onReply(m *Reply) {
 // deadCycles returns how long this end of a bulk window can not attempt after a
 // success: the herald's round trip, the measurement and the initialisation.
 func (e *end) deadCycles(q *request) uint64 {
-	s := e.l.dev.Spec()
-	t := 2*e.cfg.Delay + s.Init + s.Readout
+	t := e.deadTime(q, e.cfg.Side)
 	for _, b := range q.bases.Bases {
 		if b != qnet.BasisZ {
-			t += s.Gate1
+			t += e.l.dev.Spec().Gate1
 			break
 		}
 	}

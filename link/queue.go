@@ -599,8 +599,8 @@ func (e *end) deactivate(q *request) {
 	if e.atomic == q {
 		e.atomic = nil
 	}
-	if e.cfg.Side == 0 && q.Place != 0 && q.Pairs > q.got {
-		e.sched.Left(&q.Entry, q.Pairs-q.got)
+	if q.Place != 0 {
+		e.sched.Left(&q.Entry, max(q.Pairs, q.got)-q.got)
 	}
 	e.giveUp(q)
 	for i := range e.lanes {

@@ -41,7 +41,7 @@ type Scheduler interface {
 	Served(e *Entry, pairs uint64)
 	// Resume tells that a request is wanted again that was not for a while.
 	Resume(e *Entry)
-	// Left tells that a request was given up, of which so many pairs were to come.
+	// Left tells that a request is out of the queue, of which so many pairs were to come.
 	Left(e *Entry, pairs uint64)
 	// Before reports whether a is served before b. It is a strict order.
 	Before(a, b *Entry) bool
@@ -123,8 +123,13 @@ func (f *Fair) Served(e *Entry, pairs uint64) {
 // not take, but for a quantum, the unit in which turns are counted.
 func (f *Fair) Resume(e *Entry) { e.Turn = max(e.Turn, *f.clock(e)-e.Quantum) }
 
-// Left implements Scheduler.
-func (f *Fair) Left(*Entry, uint64) {}
+// Left implements Scheduler: of the last quantum the next ones know that they come
+// after what was taken of it.
+func (f *Fair) Left(e *Entry, _ uint64) {
+	if now := f.clock(e); e.owed > 0 {
+		*now = max(*now, e.Turn+e.owed)
+	}
+}
 
 // Before implements Scheduler.
 func (f *Fair) Before(a, b *Entry) bool {

@@ -267,3 +267,78 @@ func TestSlotsWithinANanosecond(t *testing.T) {
 		w.about("slots", w.measured(id), 0.5*1e9/period*1e-7, 0.1)
 	}
 }
+
+// TestStreamBesideSmallRequests: a stream has its share of the link beside requests that
+// are measured and over before they have had a quantum, one after the other.
+func TestStreamBesideSmallRequests(t *testing.T) {
+	for _, typ := range []link.Type{link.Keep, link.Measure} {
+		for _, pairs := range []uint64{1, 10} {
+			for _, atOnce := range []int{1, 2} {
+				w := newWorld(t, worldConfig{seed: 10, probability: 0.001, length: 2000})
+				for _, e := range w.ends {
+					e.bases = pauli
+				}
+				id := w.ends[0].create(link.Request{Type: typ, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli})
+				w.run(10 * time.Millisecond)
+				w.allow(id, 1<<40)
+				others := 0
+				var start func()
+				start = func() {
+					id := w.ends[1].create(link.Request{Type: link.Measure, Pairs: pairs, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli})
+					w.ends[1].requests[id].onEnd = func() { others += int(pairs); w.loop.After(0, start) }
+				}
+				for range atOnce {
+					start()
+				}
+				w.run(20 * time.Second)
+				stream := len(w.ends[0].requests[id].pairs) + w.measured(id)
+				t.Logf("%v beside %d of %d: %d and %d pairs", typ, atOnce, pairs, stream, others)
+				// Pairs of all take the same time.
+				share, want := float64(stream)/float64(stream+others), 1/float64(1+atOnce)
+				if math.Abs(share-want) > 0.03 {
+					t.Errorf("%v beside %d of %d pairs: a share of %.2f, want %.2f", typ, atOnce, pairs, share, want)
+				}
+			}
+		}
+	}
+}
+
+// TestTimeIsShared: two streams at operating points at which attempts succeed five times
+// as often, or as seldom, have the link for the same time, also where most of the time
+// goes by after successes.
+func TestTimeIsShared(t *testing.T) {
+	for length, d := range map[float64]time.Duration{20: 2 * time.Second, 1e6: 20 * time.Second} {
+		for _, typ := range []link.Type{link.Keep, link.Measure} {
+			w := newWorld(t, worldConfig{seed: 11, probability: 0.02, length: length, points: []float64{0.9, 0.95, 0.96, 0.97, 0.99}})
+			var alone, ids [2]link.RequestID
+			var per [2]float64 // seconds a pair, alone
+			for i, f := range []float64{0.85, 0.98} {
+				w.ends[i].bases = pauli
+				r := link.Request{Type: typ, MinFidelity: f, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli}
+				alone[i] = w.ends[0].create(r)
+				w.run(100 * time.Millisecond)
+				w.allow(alone[i], 1<<40)
+				w.run(d)
+				per[i] = d.Seconds() / float64(len(w.ends[0].requests[alone[i]].pairs)+w.measured(alone[i]))
+				w.ends[0].layer.End(theLink, alone[i], qnet.ErrCancelled)
+				w.run(time.Second)
+			}
+			for i, f := range []float64{0.85, 0.98} {
+				ids[i] = w.ends[i].create(link.Request{Type: typ, MinFidelity: f, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli})
+			}
+			w.run(100 * time.Millisecond)
+			for _, id := range ids {
+				w.allow(id, 1<<40)
+			}
+			w.run(5 * d)
+			var took [2]float64
+			for i, id := range ids {
+				took[i] = per[i] * float64(len(w.ends[i].requests[id].pairs)+w.measured(id))
+			}
+			t.Logf("%g m, %v: %.1f and %.1f s", length, typ, took[0], took[1])
+			if share := took[0] / (took[0] + took[1]); math.Abs(share-0.5) > 0.05 {
+				t.Errorf("%g m, %v: one of two streams has the link for a share of %.2f", length, typ, share)
+			}
+		}
+	}
+}
