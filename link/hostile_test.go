@@ -111,7 +111,11 @@ func TestFloodOfAdds(t *testing.T) {
 		}
 		l.tell(t, alice, &link.Add{Link: theLink, ID: link.RequestID(seqBase+i)<<1 | 1, Kind: link.Type(rng.IntN(3)), Pairs: pick(), Purpose: pick(), Tag: pick(),
 			Deadline: pick(), Schedule: pick(), Point: rng.Uint32N(3), Priority: uint8(rng.IntN(8)), Atomic: rng.IntN(2) == 0, Consecutive: rng.IntN(2) == 0,
-			Store: rng.IntN(2) == 0, Place: pick(), Turn: math.MaxFloat64 * (rng.Float64()*2 - 1), Testing: rng.Float64(), MinFidelity: rng.Float64() * 2})
+			Store: rng.IntN(2) == 0, Place: pick(), Turn: math.MaxFloat64 * (rng.Float64()*2 - 1), Testing: rng.Float64(), MinFidelity: rng.Float64() * 2,
+			Rate: []float64{0, 1e-300, 1, 1e12}[rng.IntN(4)], Limit: pick()})
+		l.tell(t, alice, &link.Limit{Link: theLink, ID: link.RequestID(seqBase+i-rng.IntN(100))<<1 | 1, Number: pick(), Limit: pick(),
+			Turn: math.MaxFloat64 * (rng.Float64()*2 - 1), Had: pick()})
+		l.tell(t, alice, &link.LimitAck{Link: theLink, ID: link.RequestID(seqBase+rng.IntN(3)) << 1, Number: pick(), Turn: math.MaxFloat64 * rng.Float64(), Had: pick()})
 		if i%100 == 0 {
 			w.run(time.Microsecond)
 		}

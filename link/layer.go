@@ -58,6 +58,8 @@ type Layer struct {
 		mismatch  Mismatch
 		memory    Memory
 		outcomes  Outcomes
+		limit     Limit
+		limitAck  LimitAck
 	}
 }
 
@@ -318,6 +320,10 @@ func (r *receiver) Datagram(from qnet.NodeID, b []byte) {
 		take(l, fromPeer, from, b, &l.in.outcomes, (*end).onOutcomes)
 	case (*Memory)(nil).Type():
 		take(l, fromPeer, from, b, &l.in.memory, (*end).onMemory)
+	case (*Limit)(nil).Type():
+		take(l, fromPeer, from, b, &l.in.limit, (*end).onLimit)
+	case (*LimitAck)(nil).Type():
+		take(l, fromPeer, from, b, &l.in.limitAck, (*end).onLimitAck)
 	default:
 		l.malformed(from, qnet.Errorf(qnet.ErrProtocol, "type 0x%x is none of a link", uint16(t)))
 	}

@@ -19,12 +19,13 @@ const (
 	maxPoints     = 1 << 10 // operating points of a link
 	maxOutcomes   = 64      // test rounds that one Outcomes tells
 	saltSize      = 16      // bytes
+	maxRate       = 1e12    // pairs per second
 )
 
 // Messages returns one of each message type of the layer.
 func Messages() []wire.Message {
 	return []wire.Message{new(Add), new(AddAck), new(End), new(EndAck), new(Gen), new(Reply),
-		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck), new(Mismatch), new(Memory), new(Outcomes)}
+		new(LinkExpire), new(LinkExpireAck), new(BulkReply), new(BulkAck), new(Mismatch), new(Memory), new(Outcomes), new(Limit), new(LimitAck)}
 }
 
 func linkField(c *wire.Codec, l *physical.LinkID) {
@@ -33,6 +34,10 @@ func linkField(c *wire.Codec, l *physical.LinkID) {
 
 func idField(c *wire.Codec, id *RequestID) {
 	wire.Uint(c, "request", id, 0, "request identity; the lowest bit tells the end that created it")
+}
+
+func limitField(c *wire.Codec, limit *uint64) {
+	c.Uvarint("limit", limit, "pairs of the request that the sender takes, counted from its start")
 }
 
 // Add tells the peer of a new request (CREATE, seen from the peer).
@@ -56,6 +61,8 @@ type Add struct {
 	Bases       []WeightedBasis
 	Testing     float64
 	Salt        []byte
+	Rate        float64
+	Limit       uint64
 }
 
 // WeightedBasis is one basis of a choice of bases. The weight is relative to
@@ -96,8 +103,13 @@ func (m *Add) Fields(c *wire.Codec) {
 	}, "proposed to the receiver; none for its own choice")
 	c.Float("testing", &m.Testing, "share of the pairs that are test rounds; 0 for none")
 	c.Bytes("salt", &m.Salt, saltSize, "which they are is drawn from; empty if there are none")
+	c.Float("rate", &m.Rate, "pairs per second at most, from the schedule cycle on; 0 for no bound")
+	limitField(c, &m.Limit)
 	if c.Decoding() && (!(m.Testing >= 0 && m.Testing <= 1) || len(m.Salt) != 0 && len(m.Salt) != saltSize) {
 		c.Fail("testing", wire.ErrRange)
+	}
+	if c.Decoding() && !(m.Rate >= 0 && m.Rate <= maxRate) {
+		c.Fail("rate", wire.ErrRange)
 	}
 }
 
@@ -109,6 +121,7 @@ type AddAck struct {
 	Place uint64
 	Turn  float64
 	Best  float64
+	Limit uint64
 }
 
 func (m *AddAck) link() physical.LinkID { return m.Link }
@@ -124,6 +137,7 @@ func (m *AddAck) Fields(c *wire.Codec) {
 	c.Uvarint("place", &m.Place, "place in the queue, if side 0 sends it; else 0")
 	c.Float("turn", &m.Turn, "where the scheduler of side 0 begins to count; else 0")
 	c.Float("best", &m.Best, "of a request refused for its fidelity: what can be reached; else 0")
+	limitField(c, &m.Limit)
 }
 
 // End tells the peer that a request is over, or that this end has all its pairs.
@@ -342,6 +356,63 @@ func (m *Memory) Fields(c *wire.Codec) {
 	c.Uvarint("number", &m.Number, "grows with each, so that one that was overtaken is known")
 	c.Bool("lanes", &m.Lanes, "all communication qubits of the link are in use")
 	c.Bool("storage", &m.Storage, "no storage qubit is free")
+}
+
+// Limit tells the peer how many pairs of a request the sender takes, and where it is in
+// the order of service there.
+type Limit struct {
+	Link   physical.LinkID
+	ID     RequestID
+	Number uint64
+	Limit  uint64
+	Turn   float64
+	Had    uint64
+}
+
+func (m *Limit) link() physical.LinkID { return m.Link }
+
+func (*Limit) Type() wire.Type { return 0x1d }
+func (*Limit) Doc() string {
+	return "Tells the other end of a link how many pairs of a request the sender takes, when that has changed, and where the request is in its order of service; also when the ends attempted for different requests. Repeated until LimitAck."
+}
+
+// Fields visits the fields.
+func (m *Limit) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+	c.Uvarint("number", &m.Number, "grows with each of the request, so that one that was overtaken is known")
+	limitField(c, &m.Limit)
+	turnFields(c, &m.Turn, &m.Had)
+}
+
+// turnFields visits where a request is in the order of service.
+func turnFields(c *wire.Codec, turn *float64, had *uint64) {
+	c.Float("turn", turn, "of the request at the sender, as its scheduler counts")
+	c.Uvarint("had", had, "pairs that this turn counts")
+}
+
+// LimitAck answers Limit.
+type LimitAck struct {
+	Link   physical.LinkID
+	ID     RequestID
+	Number uint64
+	Turn   float64
+	Had    uint64
+}
+
+func (m *LimitAck) link() physical.LinkID { return m.Link }
+
+func (*LimitAck) Type() wire.Type { return 0x1e }
+func (*LimitAck) Doc() string {
+	return "Answers Limit with the turn of the request at the sender, zero if it does not have it."
+}
+
+// Fields visits the fields.
+func (m *LimitAck) Fields(c *wire.Codec) {
+	linkField(c, &m.Link)
+	idField(c, &m.ID)
+	c.Uvarint("number", &m.Number, "as in Limit")
+	turnFields(c, &m.Turn, &m.Had)
 }
 
 // LinkExpire voids one pair.

@@ -24,8 +24,8 @@ func (l *lane) succeeded(m *Reply) {
 	q := e.requests[m.ID]
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.estimator.hear(e.l.dev.Now().Sub(created) - 2*e.cfg.Delay)
-	void := m.Lost || q == nil || q.wants() == 0 || q.group() != l.group || e.stale(q, m.Label, created)
-	if void || e.interrupts(q) {
+	void := m.Lost || q == nil || q.full() || q.group() != l.group || e.stale(q, m.Label, created)
+	if void || e.interrupts(q, m.Seq) {
 		e.missed(q)
 		l.release()
 		e.expire(m.Seq, m.ID, false)
@@ -79,13 +79,18 @@ func (e *end) missed(q *request) {
 
 // served moves a request on in the order of service.
 func (e *end) served(q *request, pairs uint64) {
+	q.counted += pairs
 	e.sched.Served(&q.Entry, pairs)
 	e.ready.fix(q)
 }
 
 // interrupts reports whether a pair of a request would come between those of an
-// atomic one.
-func (e *end) interrupts(q *request) bool {
+// atomic one: before its last, or, being one of these that is heard of late, before a pair
+// of another that was taken.
+func (e *end) interrupts(q *request, seq uint64) bool {
+	if q.Atomic && e.overtaken(q.ID, seq) {
+		return true
+	}
 	return e.atomic != nil && e.atomic != q && e.atomic.got > 0
 }
 
@@ -233,7 +238,7 @@ func (e *end) took(q *request, n uint64) {
 		e.atomic = q // also if it was given up for another before
 	}
 	if q.ID == e.steered { // the ends have met
-		e.steeredTo = min(e.steeredTo, e.l.loop.Now().Add(2*e.firstRefresh(q.group())))
+		e.steered = 0
 	}
 	q.got += n
 	e.pairs += n

@@ -99,7 +99,7 @@ func (e *end) check(r *Request) error {
 		return bad("a request whose pairs are to be alive together needs a number of pairs")
 	case (r.Consecutive || r.Store) && r.Type != Keep:
 		return bad("only pairs that both ends keep can be stored, or be alive together")
-	case !(r.Rate >= 0 && r.Rate <= 1e12):
+	case !(r.Rate >= 0 && r.Rate <= maxRate):
 		return bad("rate %v is not between 0 and 1e12 pairs per second", r.Rate)
 	case r.Deadline <= e.l.loop.Now():
 		return qnet.Errorf(qnet.ErrTimeout, "link %s: the deadline has passed already", e.cfg.Name)
@@ -166,6 +166,7 @@ func (e *end) hold(q *request) {
 // propose sends the ADD of an own request for the first time.
 func (e *end) propose(q *request) {
 	q.state = reqAdding
+	q.terms.limit = told(q.takes())
 	e.adding++
 	now := e.l.loop.Now().Add(e.l.ahead())
 	q.schedule = e.cfg.Cycles.From(now.Add(4 * e.cfg.Delay))
@@ -223,7 +224,7 @@ func (e *end) sendAdd(q *request) {
 	m := &e.add
 	*m = Add{Link: e.cfg.ID, ID: q.ID, Kind: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
 		MinFidelity: q.minF, Deadline: q.Deadline, Schedule: q.schedule, Point: uint32(q.point), Priority: q.Priority,
-		Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Place: q.Place, Turn: q.startTurn, Bases: m.Bases[:0]}
+		Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Place: q.Place, Turn: q.startTurn, Bases: m.Bases[:0], Rate: q.rate, Limit: q.terms.limit}
 	if q.testing > 0 {
 		m.Testing, m.Salt = q.testing, q.salt[:]
 	}
@@ -293,8 +294,11 @@ func (e *end) onAdd(m *Add) {
 	if q := e.requests[m.ID]; q != nil {
 		if q.state == reqEnding {
 			ack.Code = qnet.ErrCancelled
-		} else if e.cfg.Side == 0 {
-			ack.Place, ack.Turn = q.Place, q.startTurn
+		} else {
+			ack.Limit = q.terms.limit
+			if e.cfg.Side == 0 {
+				ack.Place, ack.Turn = q.Place, q.startTurn
+			}
 		}
 		e.send(e.cfg.Peer, ack)
 		return
@@ -312,7 +316,7 @@ func (e *end) onAdd(m *Add) {
 		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic || m.Consecutive, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
 			Place: m.Place, Turn: m.Turn},
 		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, point: int(m.Point), minF: m.MinFidelity,
-		deadline: qnet.Never, schedule: m.Schedule, paced: math.MaxUint64, startTurn: m.Turn, bases: e.basesOf(m),
+		deadline: qnet.Never, schedule: m.Schedule, rate: m.Rate, paced: math.MaxUint64, peerLimit: m.Limit, startTurn: m.Turn, bases: e.basesOf(m),
 		testing: m.Testing,
 	})
 	copy(q.salt[:], m.Salt)
@@ -330,6 +334,8 @@ func (e *end) onAdd(m *Add) {
 		return
 	}
 	e.weigh(q)
+	q.terms.limit = told(q.takes())
+	ack.Limit = q.terms.limit
 	if e.cfg.Side == 0 {
 		e.admit(q)
 		ack.Place, ack.Turn = q.Place, q.startTurn
@@ -402,6 +408,10 @@ func (e *end) onAddAck(m *AddAck) {
 	if e.cfg.Side == 1 {
 		q.Place, q.Turn, q.startTurn = m.Place, m.Turn, m.Turn
 	}
+	if q.terms.heard == 0 {
+		q.peerLimit = m.Limit
+	}
+	e.tellLimit(q)
 	e.await(q)
 }
 
@@ -425,7 +435,6 @@ func (e *end) await(q *request) {
 
 func (e *end) activate(q *request) {
 	q.state = reqActive
-	q.started = e.l.loop.Now()
 	e.trace("active").Uint("request", uint64(q.ID)).Str("type", q.typ.String()).Uint("pairs", q.Pairs).End()
 	e.pace(q)
 	e.review(q)
@@ -436,7 +445,9 @@ func (e *end) activate(q *request) {
 func (e *end) review(q *request) {
 	switch wanted := q.wants() > 0; {
 	case wanted && q.in == nowhere:
-		if q.got > 0 { // otherwise the turn that it was admitted with, the same at both ends
+		// At first it has the turn that it was admitted with, and one of bounded rate is
+		// not wanted now and then at both ends: these turns are the same at both.
+		if q.got > 0 && q.rate == 0 {
 			e.sched.Resume(&q.Entry)
 		}
 		e.ready.add(q)
@@ -452,10 +463,10 @@ func (e *end) pace(q *request) {
 	if q.rate == 0 || q.state != reqActive {
 		return
 	}
-	due := e.l.loop.Now().Sub(q.started).Seconds() * q.rate
+	due := min(max(0, e.l.loop.Now().Sub(e.instant(q.schedule)).Seconds())*q.rate, wire.MaxUvarint)
 	q.paced = uint64(due) + 1
 	e.version++
-	next := max(time.Millisecond, time.Duration((math.Floor(due)+1-due)/q.rate*1e9))
+	next := max(time.Millisecond, time.Duration(min((math.Floor(due)+1-due)/q.rate*1e9, float64(time.Hour))))
 	q.retry.Stop()
 	e.retryIn(q, next)
 }
@@ -490,14 +501,8 @@ func (e *end) setLimit(id RequestID, limit uint64) {
 	}
 	before := q.wants()
 	q.limit = limit
-	if q.state != reqActive {
-		return
-	}
-	if q.wants() < before {
-		e.version++ // open lanes offer too much
-	}
-	e.review(q)
-	e.serve()
+	e.rewant(q, before)
+	e.tellLimit(q)
 }
 
 // endRequest ends a request of ours or of the peer's, without telling the layer
@@ -515,6 +520,7 @@ func (e *end) endRequest(id RequestID, code qnet.Code, text string) {
 		e.answered(q)
 	}
 	q.retry.Stop()
+	q.terms.timer.Stop()
 	e.deactivate(q)
 	q.state, q.tries, q.endCode, q.endText = reqEnding, 0, code, wire.Clip(text, maxText)
 	e.sendEnd(q)
@@ -617,6 +623,7 @@ func (e *end) drop(q *request) {
 	}
 	q.retry.Stop()
 	q.expiry.Stop()
+	q.terms.timer.Stop()
 	if e.requests[q.ID] == q {
 		delete(e.requests, q.ID)
 		e.count[q.ID&1]--

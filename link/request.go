@@ -56,13 +56,15 @@ type request struct {
 	deadline    qnet.Time
 	schedule    uint64
 	limit       uint64 // pairs that this end takes in all
+	peerLimit   uint64 // the same of the peer, as it has told
+	terms       terms
+	counted     uint64 // pairs by which Turn has moved on
 	paced       uint64 // pairs that its rate allows so far
 	rate        float64
-	started     qnet.Time // active
-	got         uint64    // pairs taken and not void
-	void        uint64    // pairs of this request that one end did not get
-	digest      uint64    // of the pairs taken and not void, see digest
-	complete    bool      // at the peer, which has pairs of the digest told
+	got         uint64 // pairs taken and not void
+	void        uint64 // pairs of this request that one end did not get
+	digest      uint64 // of the pairs taken and not void, see digest
+	complete    bool   // at the peer, which has pairs of the digest told
 	told        uint64
 	differs     int // times in a row that the peer told the same, which is not what is here
 	bases       physical.BasisSource
@@ -91,7 +93,7 @@ func (e *end) request(r request) *request {
 	} else {
 		q = new(request)
 	}
-	r.onRetry, r.onExpiry = q.onRetry, q.onExpiry
+	r.onRetry, r.onExpiry, r.terms.onTimer = q.onRetry, q.onExpiry, q.terms.onTimer
 	*q = r
 	return q
 }
@@ -104,23 +106,28 @@ func (e *end) recycle(q *request) {
 	}
 }
 
-// ceiling returns the number of pairs that this end takes in all.
-func (r *request) ceiling() uint64 {
-	n := min(r.limit, r.paced)
+// takes returns the number of pairs that this end takes in all.
+func (r *request) takes() uint64 {
 	if r.Pairs > 0 {
-		n = min(n, r.Pairs)
+		return min(r.limit, r.Pairs)
 	}
-	return n
+	return r.limit
 }
 
-// wants returns how many more pairs this end takes now.
+// ceiling returns the number of pairs that this end takes in all by now.
+func (r *request) ceiling() uint64 { return min(r.takes(), r.paced) }
+
+// wants returns how many more pairs both ends take now, as far as this end knows.
 func (r *request) wants() uint64 {
-	n := r.ceiling()
+	n := min(r.ceiling(), r.peerLimit)
 	if r.state != reqActive || n <= r.got {
 		return 0
 	}
 	return n - r.got
 }
+
+// full reports whether this end takes no more pairs now.
+func (r *request) full() bool { return r.state != reqActive || r.ceiling() <= r.got }
 
 // voidable reports whether a pair can be void after this end has taken it.
 func (e *end) voidable(q *request) bool { return q.keeps() || e.cfg.Compat.ReferenceRetries }

@@ -504,7 +504,7 @@ func TestMemoryOfAPeerThatRestarts(t *testing.T) {
 				t.Errorf("%d lanes attempt after %+v, want %d", got, m, open)
 			}
 		}
-		say(&link.AddAck{Link: theLink, ID: id}, 1)
+		say(&link.AddAck{Link: theLink, ID: id, Limit: 1 << 40}, 1)
 		say(&link.Memory{Link: theLink, Number: number, Lanes: true}, 0)
 		say(&link.Memory{Link: theLink, Number: number - 1}, 0) // overtaken
 		say(&link.Memory{Link: theLink, Number: number + 1}, 1)

@@ -358,6 +358,10 @@ func describe(m wire.Message) string {
 	case *link.AddAck:
 		add("%s", requestName(m.ID))
 		code(m.Code)
+	case *link.Limit:
+		add("%d of %s≤%d turn=%.0f had=%d", m.Number, requestName(m.ID), m.Limit, m.Turn, m.Had)
+	case *link.LimitAck:
+		add("%d of %s turn=%.0f had=%d", m.Number, requestName(m.ID), m.Turn, m.Had)
 	case *link.End:
 		add("%s", requestName(m.ID))
 		code(m.Code)

@@ -364,6 +364,10 @@ func (e *end) onMismatch(m *Mismatch) {
 			e.atomic = q
 		}
 	}
+	if first := e.requests[l.offered[0].ID]; first != nil && first != q { // the orders differ
+		e.tellTerms(first)
+		e.tellTerms(q)
+	}
 	e.steered = q.ID
 	// Long enough for lanes to close, to be armed and to be announced again.
 	e.steeredTo = e.l.loop.Now().Add(2 * max(e.retryAfter(0), e.firstRefresh(q.group())))

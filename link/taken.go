@@ -75,6 +75,12 @@ func (e *end) takenIn(seq uint64) *taken {
 	return nil
 }
 
+// overtaken reports whether a pair of another request was taken that was heralded after
+// one.
+func (e *end) overtaken(id RequestID, seq uint64) bool {
+	return slices.ContainsFunc(e.recent.items[e.runsTo(seq):], func(t taken) bool { return t.id != id && t.first < t.end })
+}
+
 // takenFor returns the pairs that were taken for a request.
 func (e *end) takenFor(id RequestID) (spans []span) {
 	for _, t := range e.recent.items[e.recent.head:] {

@@ -8,6 +8,7 @@ import (
 	"qstack/link"
 	"qstack/physical"
 	"qstack/qnet"
+	"qstack/qnet/control"
 )
 
 // stream begins a measured stream that takes all it can get, from one side.
@@ -338,6 +339,91 @@ func TestTimeIsShared(t *testing.T) {
 			t.Logf("%g m, %v: %.1f and %.1f s", length, typ, took[0], took[1])
 			if share := took[0] / (took[0] + took[1]); math.Abs(share-0.5) > 0.05 {
 				t.Errorf("%g m, %v: one of two streams has the link for a share of %.2f", length, typ, share)
+			}
+		}
+	}
+}
+
+// TestStreamBesideRates: streams of bounded rate are wanted now and then, at both ends at
+// the same time, and take no more of the link than that from one that takes all it can get.
+func TestStreamBesideRates(t *testing.T) {
+	for _, typ := range []link.Type{link.Keep, link.Measure, link.Prepare} {
+		w := newWorld(t, worldConfig{seed: 12, probability: 0.001, length: 2000})
+		for _, e := range w.ends {
+			e.bases = pauli
+		}
+		id := w.stream(0)
+		var rated []link.RequestID
+		for i := range 72 {
+			rated = append(rated, w.ends[i%2].create(link.Request{Type: typ, Rate: 3, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli}))
+			w.run(10 * time.Millisecond)
+			w.allow(rated[i], 1<<40)
+		}
+		before := w.measured(id)
+		w.run(20 * time.Second)
+		total := 0
+		for _, id := range rated {
+			c := w.ends[0].requests[id]
+			n := len(c.pairs) + len(c.measured)
+			if n < 58 || n > 64 { // 20 s at 3 a second, and what came before
+				t.Errorf("%v: a stream of 3 pairs a second has %d in 20 s", typ, n)
+			}
+			total += n
+		}
+		w.about(typ.String(), w.measured(id)-before, 20e6*0.001-float64(total), 0.1)
+		for side, e := range w.ends {
+			if n := e.layer.Status()[0].Frames.Mismatches; n > 100 {
+				t.Errorf("%v: side %d was told %d times that the other end attempts for others", typ, side, n)
+			}
+		}
+	}
+}
+
+// TestLimitOfOneEnd: what one end does not take for a while costs others nothing, and
+// when it is over both streams have again what they had, without mismatch.
+func TestLimitOfOneEnd(t *testing.T) {
+	weighted := func() link.Scheduler { return &link.Weighted{Weights: []float64{1}} }
+	for _, scheduler := range []func() link.Scheduler{nil, weighted} {
+		for _, typ := range []link.Type{link.Keep, link.Measure} {
+			for _, c := range []struct{ length, loss float64 }{{2000, 0}, {2000, 0.1}, {1e5, 0}} {
+				for side := range 2 {
+					w := newWorld(t, worldConfig{seed: 13, probability: 0.002, length: c.length, scheduler: scheduler, hazards: control.LinkConfig{Loss: c.loss}})
+					one := w.stream(0)
+					other := w.ends[1].create(link.Request{Type: typ, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli})
+					w.run(100 * time.Millisecond)
+					w.allow(other, 1<<40)
+					had := func() [2]int {
+						return [2]int{w.measured(one), len(w.ends[0].requests[other].pairs) + w.measured(other)}
+					}
+					during := func(d time.Duration) (n [2]int) {
+						a := had()
+						w.run(d)
+						b := had()
+						return [2]int{b[0] - a[0], b[1] - a[1]}
+					}
+					w.run(time.Second)
+					before := during(10 * time.Second)
+					w.ends[side].layer.SetLimit(theLink, other, 0)
+					w.run(100 * time.Millisecond)
+					alone := during(3 * time.Second)
+					w.allow(other, 1<<40)
+					w.run(2 * time.Second)
+					mismatches := w.ends[0].layer.Status()[0].Frames.Mismatches + w.ends[1].layer.Status()[0].Frames.Mismatches
+					after := during(10 * time.Second)
+					mismatches = w.ends[0].layer.Status()[0].Frames.Mismatches + w.ends[1].layer.Status()[0].Frames.Mismatches - mismatches
+					t.Logf("%v, %+v: %v pairs before, %v in 3 s without the limited, %v after, %d mismatches", typ, c, before, alone, after, mismatches)
+					if alone[1] > 2 || 10*alone[0] < 3*(before[0]+before[1])*9/10 {
+						t.Errorf("%v, %+v, side %d: %v pairs before, %v in 3 s while one end takes none of the second", typ, c, side, before, alone)
+					}
+					for i := range after {
+						if n, want := float64(after[i]), float64(before[i]); math.Abs(n-want) > 5*math.Sqrt(2*want)+0.02*want {
+							t.Errorf("%v, %+v, side %d: %v pairs after, %v before", typ, c, side, after, before)
+						}
+					}
+					if mismatches > 20 {
+						t.Errorf("%v, %+v, side %d: %d mismatches in 10 s", typ, c, side, mismatches)
+					}
+				}
 			}
 		}
 	}
