@@ -68,7 +68,7 @@ func TestDatagramFaults(t *testing.T) {
 		{"twice and late", control.Verdict{Action: control.Duplicate, Delay: 3 * time.Millisecond}},
 	}
 	for _, m := range link.Messages() {
-		expires := wire.Name(m) == "LinkExpire" || wire.Name(m) == "LinkExpireAck"
+		expires, differ := wire.Name(m) == "LinkExpire" || wire.Name(m) == "LinkExpireAck", wire.Name(m) == "Mismatch"
 		for _, f := range faults {
 			for _, first := range []int{1, 4, 0} {
 				name := fmt.Sprintf("%s %s, first %d", wire.Name(m), f.name, first)
@@ -85,7 +85,7 @@ func TestDatagramFaults(t *testing.T) {
 						}
 						w := newWorld(t, s, node.Options{})
 						rng := rand.New(rand.NewPCG(uint64(m.Type()), uint64(first)+100*try))
-						sent, replies := 0, 0
+						sent, replies, others := 0, 0, 0
 						w.net.Control.SetFilter(func(_, _ qnet.NodeID, c control.Class, typ wire.Type, _ []byte) (v control.Verdict) {
 							if typ == m.Type() {
 								sent++
@@ -97,6 +97,9 @@ func TestDatagramFaults(t *testing.T) {
 							case typ == (*link.Reply)(nil).Type() && expires && replies < 300 && rng.IntN(3) != 0:
 								replies++
 								v.Action = control.Drop // else there is nothing to expire
+							case c == control.ClassDatagram && differ && others < 300 && rng.IntN(4) == 0:
+								others++
+								v.Action = control.Drop // else the ends attempt for the same
 							}
 							return v
 						})
