@@ -106,12 +106,16 @@ func TestCampaignIsValid(t *testing.T) {
 
 // published returns a run of a row in which everything is as the reference has it.
 func published(s *sweep.Sweep, j sweep.Job) *workload.Result {
+	average := func(x float64) workload.Average {
+		return workload.Average{Mean: x * (1 + 0.002*float64(j.Number%3-1)), N: 1000}
+	}
 	estimate := func(x float64) workload.Estimate {
-		return workload.Estimate{Mean: x * (1 + 0.002*float64(j.Number%3-1)), N: 1000}
+		a := average(x)
+		return workload.Estimate{Mean: a.Mean, N: a.N}
 	}
 	figures := func(typ string) workload.Figures {
-		f := workload.Figures{Requests: 1000, Completed: 1000, Throughput: estimate(8.05), Outcomes: workload.Outcomes{F: estimate(0.75)}}
-		f.Latency.Estimate, f.Scaled.Estimate = estimate(1), estimate(1)
+		f := workload.Figures{Requests: 1000, Completed: 1000, Throughput: average(8.05), Outcomes: workload.Outcomes{F: estimate(0.75)}}
+		f.Latency.Average, f.Scaled.Average = average(1), average(1)
 		for _, w := range s.Reference.Wants {
 			if w.Row != j.Row.Name || w.Type != typ {
 				continue
@@ -121,11 +125,11 @@ func published(s *sweep.Sweep, j sweep.Job) *workload.Result {
 			}
 			switch w.Figure {
 			case workload.FigureThroughput:
-				f.Throughput = estimate(w.Value)
+				f.Throughput = average(w.Value)
 			case workload.FigureScaled:
-				f.Scaled.Estimate = estimate(w.Value)
+				f.Scaled.Average = average(w.Value)
 			case workload.FigureLatency:
-				f.Latency.Estimate = estimate(w.Value)
+				f.Latency.Average = average(w.Value)
 			case workload.FigureOracle:
 				f.Oracle = estimate(w.Value)
 			case workload.FigureOutcomes:

@@ -12,7 +12,8 @@ import (
 )
 
 // Reference is what the results of a sweep are compared with. Its file has figures
-// of rows and statements about rows:
+// of rows and statements about rows. Of standard errors that are not known, see
+// workload.Row, none are allowed for:
 //
 //	version = 1
 //	title = "what the numbers are"
@@ -95,7 +96,8 @@ type Ratio struct {
 	LeastRuns                   int // of each row
 }
 
-// Even says that what the two ends ask for is served alike.
+// Even says that what the two ends ask for is served alike, in each row, which must have
+// a standard error where there is a difference, and in the mean.
 type Even struct {
 	Name    string
 	Rows    *regexp.Regexp

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -28,9 +29,10 @@ type Check struct {
 	Type   string  `json:"type,omitempty"`
 	Figure string  `json:"figure,omitempty"`
 	Ours   float64 `json:"ours"`
-	StdErr float64 `json:"stderr"`
+	StdErr float64 `json:"stderr"` // NaN, null as JSON, if it is not known
 	Want   float64 `json:"want"`
-	// WantErr is the standard error of Want, Allowed what Ours may be off.
+	// WantErr is the standard error of Want, as StdErr; Allowed what Ours may be off,
+	// nothing for errors that are not known.
 	WantErr float64 `json:"want_stderr"`
 	Allowed float64 `json:"allowed"`
 	// Bound says how Ours is to be to Want: "=", "≥", "≤" or, for a range, "…".
@@ -130,6 +132,34 @@ func (c Check) judged(judge, ok bool) Check {
 
 func fewRuns(n, least int) string { return fmt.Sprintf("%d runs, want at least %d", n, least) }
 
+// allowed returns so many standard errors; nothing, with a note, of one that the runs
+// are too few to know.
+func (c *Check) allowed(sigmas, stderr float64) float64 {
+	if !math.IsNaN(stderr) {
+		return sigmas * stderr
+	}
+	if sigmas > 0 {
+		c.Note = "no standard error: " + fewRuns(c.Runs, workload.FewRuns)
+	}
+	return 0
+}
+
+// MarshalJSON has null for what is not known.
+func (c Check) MarshalJSON() ([]byte, error) {
+	type plain Check
+	known := func(x float64) *float64 {
+		if math.IsNaN(x) {
+			return nil
+		}
+		return &x
+	}
+	return json.Marshal(struct {
+		plain
+		StdErr  *float64 `json:"stderr"`
+		WantErr *float64 `json:"want_stderr"`
+	}{plain(c), known(c.StdErr), known(c.WantErr)})
+}
+
 // compare compares a figure of the row with that of the reference.
 func (row *RowReport) compare(w *Want) Check {
 	c := Check{Kind: "row", Name: row.Row, Type: w.Type, Figure: w.Figure, Want: w.Value, WantErr: w.StdErr, Bound: "=", Note: w.Note}
@@ -144,7 +174,7 @@ func (row *RowReport) compare(w *Want) Check {
 	if !w.Judge {
 		return c.judged(false, false)
 	}
-	c.Allowed = max(w.Tolerance.Relative*math.Abs(w.Value), w.Tolerance.Sigmas*math.Hypot(f.StdErr, w.StdErr))
+	c.Allowed = max(w.Tolerance.Relative*math.Abs(w.Value), c.allowed(w.Tolerance.Sigmas, math.Hypot(f.StdErr, w.StdErr)))
 	switch {
 	case f.N < w.LeastRuns:
 		c.Note = fewRuns(f.N, w.LeastRuns)
@@ -174,7 +204,7 @@ func (x *Ratio) check(a, b *RowReport) Check {
 	}
 	c.Ours, c.Runs = f.Mean/g.Mean, min(f.N, g.N)
 	c.StdErr = math.Abs(c.Ours) * math.Hypot(f.StdErr/f.Mean, g.StdErr/g.Mean)
-	c.Allowed = x.Sigmas * c.StdErr
+	c.Allowed = c.allowed(x.Sigmas, c.StdErr)
 	if c.Runs < x.LeastRuns {
 		c.Note = fewRuns(c.Runs, x.LeastRuns)
 		return c.judged(x.Judge, false)
@@ -187,7 +217,7 @@ func (x *Ratio) check(a, b *RowReport) Check {
 func (e *Even) check(rows []*RowReport, name string) Check {
 	c := Check{Kind: "even", Name: e.Name, Type: e.Type, Figure: name, Bound: "="}
 	var differences []float64
-	fair := true
+	fair, unknown := true, ""
 	worst := 0.0
 	for _, row := range rows {
 		for _, run := range row.runs {
@@ -197,14 +227,17 @@ func (e *Even) check(rows []*RowReport, name string) Check {
 			}
 		}
 		d, ok := figure(row.Summary, e.Type, originDifference, name)
-		if !ok || d.N < 2 {
+		if !ok {
 			continue
 		}
 		sigmas := 0.0
 		if of, _ := figure(row.Summary, e.Type, originBoth, name); math.Abs(d.Mean) > rounding*math.Abs(of.Mean) {
 			sigmas = math.Abs(d.Mean) / d.StdErr // +Inf where all runs agree that it is not even
 		}
-		if sigmas > worst {
+		switch {
+		case math.IsNaN(sigmas):
+			unknown = fmt.Sprintf("no standard error of %s: %s", row.Row, fewRuns(d.N, workload.FewRuns))
+		case sigmas > worst:
 			worst, c.Note = sigmas, fmt.Sprintf("largest %.1f standard errors, of %s", sigmas, row.Row)
 		}
 		fair = fair && sigmas <= e.Sigmas
@@ -212,13 +245,16 @@ func (e *Even) check(rows []*RowReport, name string) Check {
 	if len(differences) < 2 {
 		return c.without(true)
 	}
+	if unknown != "" {
+		c.Note = unknown
+	}
 	c.Runs = len(differences)
 	c.Ours, c.StdErr = mean(differences)
-	c.Allowed = max(rounding, e.Sigmas*c.StdErr)
+	c.Allowed = max(rounding, c.allowed(e.Sigmas, c.StdErr))
 	return c.judged(true, fair && math.Abs(c.Ours) <= c.Allowed)
 }
 
-// mean returns the mean and its standard error.
+// mean returns the mean and its standard error; that of too few is not known.
 func mean(x []float64) (m, stderr float64) {
 	n := float64(len(x))
 	for _, v := range x {
@@ -226,6 +262,9 @@ func mean(x []float64) (m, stderr float64) {
 	}
 	for _, v := range x {
 		stderr += (v - m) * (v - m)
+	}
+	if len(x) < workload.FewRuns {
+		return m, math.NaN()
 	}
 	return m, math.Sqrt(stderr / (n - 1) / n)
 }
@@ -263,10 +302,12 @@ func (x *Above) checks(row *RowReport) []Check {
 			}
 			d := c
 			d.Figure, d.Ours, d.StdErr, d.Runs = name, f.Mean, f.StdErr, f.N
-			d.Allowed = x.Sigmas*math.Hypot(f.StdErr, bound.StdErr) + rounding
+			stderr := math.Hypot(f.StdErr, bound.StdErr)
+			d.Allowed = d.allowed(x.Sigmas, stderr) + rounding
 			kept := d.Ours >= d.Want-d.Allowed
-			judge := !kept || d.Allowed <= x.Widest // what is below fails, however uncertain
-			if !judge {
+			certain := d.Allowed <= x.Widest && !math.IsNaN(stderr) || math.IsInf(x.Widest, 1)
+			judge := !kept || certain // what is below fails, however uncertain
+			if !judge && d.Note == "" {
 				d.Note = fmt.Sprintf("too uncertain: want at most ± %g", x.Widest)
 			}
 			found = found || judge

@@ -60,10 +60,11 @@ func (o outcome) runner() sweep.Runner {
 			f = 1 + o.e
 		}
 		n++
+		average := func(x float64) workload.Average { return workload.Average{Mean: x, N: 100} }
 		estimate := func(x float64) workload.Estimate { return workload.Estimate{Mean: x, N: 100} }
 		oracle := math.Nextafter(o.fidelity, float64(n%2)) // exact, but for rounding
 		figures := func(share float64) workload.Figures {
-			out := workload.Figures{Requests: 100, Throughput: estimate(o.throughput * f * share), Oracle: estimate(oracle)}
+			out := workload.Figures{Requests: 100, Throughput: average(o.throughput * f * share), Oracle: estimate(oracle)}
 			out.Outcomes.F = estimate(o.outcomes * f)
 			if o.outcomes == 0 {
 				out.Outcomes.F.N = 0
@@ -71,7 +72,7 @@ func (o outcome) runner() sweep.Runner {
 			if o.fidelity == 0 {
 				out.Oracle.N = 0
 			}
-			out.Scaled.Estimate = estimate(o.scaled * f)
+			out.Scaled.Average = average(o.scaled * f)
 			return out
 		}
 		// The difference of the ends changes its sign from run to run, if it is even.
@@ -91,11 +92,17 @@ func (o outcome) runner() sweep.Runner {
 // judge runs the sweep with known figures, and compares with a reference.
 func judge(t *testing.T, reference string, rows ...outcome) *sweep.Report {
 	t.Helper()
+	return judgeRuns(t, 5, reference, rows...)
+}
+
+// judgeRuns does so with so many runs of each row.
+func judgeRuns(t *testing.T, runs int, reference string, rows ...outcome) *sweep.Report {
+	t.Helper()
 	s, err := sweep.Load(source(map[string]string{"d/base.toml": base, "d/sweep.toml": judged, "d/reference.toml": "version = 1\n" + reference}), "d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := mustPlan(t, s, sweep.Options{Verify: true})
+	p := mustPlan(t, s, sweep.Options{Verify: true, Seeds: runs})
 	store := open(t, t.TempDir(), "r.jsonl")
 	defer store.Close()
 	runners := make(map[float64]sweep.Runner)
@@ -291,6 +298,73 @@ func TestNoSpread(t *testing.T) {
 	}
 	if want := "| kept: g/0.5 | M | fidelity_oracle | 0.4031 | ≥ 0.4031 | - | 5 | pass | - |\n"; !strings.Contains(page.String(), want) {
 		t.Errorf("no %q in\n%s", want, page.String())
+	}
+}
+
+// Fewer than five runs have no standard error: nothing is allowed for one, and what needs
+// one fails. Nothing shows one.
+func TestVerifyWithoutErrors(t *testing.T) {
+	o := outcome{throughput: 10, scaled: 2, e: 0.02, fidelity: 0.8} // 0.98 of it in the first two runs
+	const sigmas = "tolerance.throughput_hz = { sigmas = 1e6 }"
+	const both = "tolerance.throughput_hz = { relative = 0.05, sigmas = 1e6 }"
+	ratio := "[[ratio]]\nname = \"x\"\nrow = \"g/0.75\"\nto = \"g/0.5\"\ntype = \"M\"\nfigure = \"throughput_hz\"\nsigmas = 1e6\nmin = "
+	even := "[[even]]\nname = \"fair\"\nrows = \"g/0.5\"\nfigures = [\"%s\"]\n"
+	above := "[[above]]\nname = \"kept\"\nrows = \"g/0.5\"\nfigures = [\"throughput_hz\"]\nto = \"min_fidelity\"\n"
+	o.minimum = 0.7
+	low := o
+	low.throughput = 0.6
+	for _, tt := range []struct {
+		name, reference string
+		row             outcome
+		verdict         sweep.Verdict
+		noted           bool // that there is no error
+	}{
+		{"within the tolerance", want(both, "10"), o, sweep.Pass, true},
+		{"exactly", want(sigmas, "9.8"), o, sweep.Pass, true},
+		{"beyond", want(both, "11"), o, sweep.Fail, true},
+		{"beyond, but for an error", want(sigmas, "9.9"), o, sweep.Fail, true},
+		{"beyond, but for the error of the reference", want(sigmas, "[9.9, 0.1]"), o, sweep.Fail, true},
+		{"no error is asked for", want(relative, "10"), o, sweep.Pass, false},
+		{"ratio", ratio + "0.99", o, sweep.Pass, true},
+		{"ratio below", ratio + "1.01", o, sweep.Fail, true},
+		{"even", fmt.Sprintf(even, "throughput_hz"), o, sweep.Fail, true},
+		{"even beyond doubt", fmt.Sprintf(even, "fidelity"), o, sweep.Pass, true},
+		{"above", above, o, sweep.Pass, true},
+		{"not above", above, low, sweep.Fail, true},
+		{"above, but uncertain", above + "widest = 0.1\n", o, sweep.IsInformative, true},
+	} {
+		for _, runs := range []int{2, 4} {
+			if tt.name == "exactly" && runs == 4 { // whose mean is another
+				continue
+			}
+			r := judgeRuns(t, runs, tt.reference, tt.row)
+			if c := r.Checks[0]; c.Verdict != tt.verdict || c.Runs < runs || strings.Contains(c.Note, "no standard error") != tt.noted {
+				t.Errorf("%s, %d runs: %+v, want %s", tt.name, runs, c, tt.verdict)
+			}
+			if tt.verdict != sweep.Pass && r.Verdict != sweep.Fail { // where nothing is certain too
+				t.Errorf("%s, %d runs: verdict %s", tt.name, runs, r.Verdict)
+			}
+		}
+	}
+	r := judgeRuns(t, 4, want(both, "10"), o)
+	var text, table, page bytes.Buffer
+	if err := errors.Join(r.WriteTable(&text), r.WriteCSV(&table), r.WriteMarkdown(&page, "x")); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text.String(), "10 ±") || strings.Contains(page.String(), "10 ±") || strings.Contains(text.String()+page.String(), "NaN") {
+		t.Errorf("got\n%s\n%s", text.String(), page.String())
+	}
+	if !strings.Contains(table.String(), "g,g/0.5,M,both,throughput_hz,10,,,,4\n") || !strings.Contains(table.String(), "g,g/0.5,M,both,fidelity_oracle,0.8,0,0.8,0.8,4\n") {
+		t.Errorf("got\n%s", table.String())
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, null := range []string{`"figure":"throughput_hz","mean":10,"n":4,"stderr":null,"low":null,"high":null}`, `"verdict":"pass","note":"no standard error: 4 runs, want at least 5","stderr":null,"want_stderr":0}`} {
+		if !strings.Contains(string(b), null) {
+			t.Errorf("no %s in\n%s", null, b)
+		}
 	}
 }
 

@@ -266,7 +266,12 @@ func (r *Report) WriteCSV(w io.Writer) error {
 	if err := c.Write(record); err != nil {
 		return err
 	}
-	text := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	text := func(x float64) string {
+		if math.IsNaN(x) {
+			return "" // an error that is not known
+		}
+		return strconv.FormatFloat(x, 'g', -1, 64)
+	}
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		if row.Summary == nil {

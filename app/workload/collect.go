@@ -48,7 +48,6 @@ type cell struct {
 
 	pairs           int64
 	in              int64 // pairs in the window that is open, less those void of before
-	windows         batches
 	latency, scaled distribution
 
 	oracle     moments    // of kept pairs
@@ -270,15 +269,13 @@ func (c *collector) count(x *record, n int) {
 // roll closes the windows that are over by now.
 func (c *collector) roll(now qnet.Time) {
 	for now >= c.closes && c.closes <= c.end {
-		c.close(c.window, true)
+		c.close()
 		c.closes = c.closes.Add(c.window)
 	}
 }
 
-// close ends the window that is open, of the given length; one that is cut short
-// is not whole.
-func (c *collector) close(length time.Duration, whole bool) {
-	seconds := length.Seconds()
+// close ends the window that is open.
+func (c *collector) close() {
 	all := &c.kinds[len(c.kinds)-1]
 	for i := range c.kinds[:len(c.kinds)-1] {
 		k := &c.kinds[i]
@@ -295,9 +292,6 @@ func (c *collector) close(length time.Duration, whole bool) {
 		for j := range k.cells {
 			x := &k.cells[j]
 			x.pairs += x.in
-			if whole {
-				x.windows.add(float64(x.in) / seconds)
-			}
 			x.in = 0
 		}
 	}
@@ -529,8 +523,8 @@ func (s *side) LinkChange(_ physical.LinkID, err error) {
 // finish closes the account at the horizon.
 func (c *collector) finish(r *Result, period float64) {
 	c.roll(c.end)
-	if left := c.end.Sub(c.closes.Add(-c.window)); left > 0 {
-		c.close(left, false)
+	if c.end > c.closes.Add(-c.window) { // one that is cut short
+		c.close()
 	}
 	for _, x := range c.records {
 		if x.counted {
@@ -600,7 +594,7 @@ func (k *kind) result(window time.Duration, seconds float64) TypeResult {
 
 func (k *cell) figures(seconds float64) Figures {
 	f := Figures{Requests: k.requests, Asked: k.asked, Completed: k.completed, Open: k.open, Pairs: uint64(max(0, k.pairs)),
-		Throughput: k.windows.estimate(), Latency: k.latency.result(), Scaled: k.scaled.result(),
+		Throughput: Average{Mean: float64(k.pairs) / seconds, N: 1}, Latency: k.latency.result(), Scaled: k.scaled.result(),
 		Oracle: k.oracle.estimate(), Prepared: k.states.estimate(), Outcomes: outcomes(k.same, k.flip), CHSH: chsh(&k.chsh), Unread: k.unread}
 	if k.oracle.n == 0 {
 		f.Oracle = ofStates(&k.prepared)
@@ -608,8 +602,6 @@ func (k *cell) figures(seconds float64) Figures {
 	if f.Outcomes == (Outcomes{}) {
 		f.Outcomes = ofParities(&k.parity)
 	}
-	f.Throughput.Mean = float64(k.pairs) / seconds // what comes in a window that is cut short counts too
-	f.Throughput.N = max(1, f.Throughput.N)
 	for code, n := range k.failed {
 		if f.Failed == nil {
 			f.Failed = make(map[string]uint64)

@@ -19,6 +19,6 @@
 // by the devices of the ends.
 //
 // Figures are gathered as they come, in memory that does not grow with the number
-// of pairs. Runs of several seeds together give means with confidence intervals
-// that need no assumption about the queue.
+// of pairs. Runs of FewRuns seeds or more together give means with confidence
+// intervals that need no assumption about the queue.
 package workload

@@ -1,7 +1,5 @@
 package workload
 
-import "math"
-
 // mix gives all types together the mean of their fidelities, if these are not of one
 // kind: what the oracle or outcomes say is then of some types alone.
 func (all *TypeResult) mix(types []TypeResult) {
@@ -21,7 +19,7 @@ func (all *TypeResult) mix(types []TypeResult) {
 		{&all.B, func(t *TypeResult) *Figures { return &t.B }},
 	} {
 		of.all.Oracle, of.all.Prepared, of.all.Outcomes = Estimate{}, Estimate{}, Outcomes{}
-		var sum, square float64 // of fidelities and of errors, times pairs
+		var sum float64 // of fidelities, times pairs
 		var pairs uint64
 		for i := range types {
 			f := of.part(&types[i])
@@ -32,14 +30,11 @@ func (all *TypeResult) mix(types []TypeResult) {
 			if e.N == 0 {
 				continue
 			}
-			n := float64(f.Pairs)
 			pairs += f.Pairs
-			sum += n * e.Mean
-			square += n * e.StdErr * n * e.StdErr
+			sum += float64(f.Pairs) * e.Mean
 		}
 		if pairs > 0 {
-			n := float64(pairs)
-			of.all.Fidelity = Estimate{Mean: sum / n, StdErr: math.Sqrt(square) / n, N: pairs}
+			of.all.Fidelity = Average{Mean: sum / float64(pairs), N: pairs}
 		}
 	}
 }

@@ -42,13 +42,13 @@ var fair = []line{{"throughput, pairs/s", FigureThroughput}, {"completed", Figur
 
 // WriteTable prints the groups of figures that are named, all if there are none:
 // means over the runs with half their 95 % confidence intervals, of all requests
-// and of those from either end. Of fewer than five runs only those have intervals
-// whose errors the runs know themselves.
+// and of those from either end. Of fewer than FewRuns only those have intervals whose
+// errors the runs know themselves.
 func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 	wants := func(group string) bool { return len(groups) == 0 || slices.Contains(groups, group) }
 	t := &table{w: tabwriter.NewWriter(w, 0, 0, 3, ' ', 0), s: s}
 	fmt.Fprintf(t.w, "%s: %s, %s s emulated\n", s.Scenario, seeds(s.Seeds), short(s.SimulatedS))
-	fmt.Fprintln(t.w, intervals(len(s.Seeds), (wants("fidelity") || wants("fairness")) && slices.ContainsFunc(s.Rows, Row.exceptional)))
+	fmt.Fprintln(t.w, intervals(len(s.Seeds), (wants("fidelity") || wants("fairness")) && slices.ContainsFunc(s.Rows, Row.knows)))
 	types := s.types()
 	for _, section := range sections {
 		if !wants(section.group) {
@@ -111,18 +111,17 @@ func (s *Summary) WriteTable(w io.Writer, groups []string) error {
 // mainFrames are shown also where none was sent.
 var mainFrames = []string{"Add", "AddAck", "Gen", "Reply", "LinkExpire"}
 
-// exceptional reports whether the interval is from within the runs where those of most
-// figures are from their spread.
-func (r Row) exceptional() bool { return r.Within && r.N >= fewRuns }
+// knows reports whether the figure has an interval from within the runs.
+func (r Row) knows() bool { return r.Within && r.StdErr > 0 }
 
-// intervals says what is behind ±, and that some are exceptional.
-func intervals(runs int, exceptional bool) string {
+// intervals says what is behind ±; some may be from within the runs.
+func intervals(runs int, within bool) string {
 	switch {
-	case runs == 1:
-		return "±: half of 95 % intervals, from the errors within the run"
-	case runs < fewRuns:
-		return fmt.Sprintf("±: half of 95 %% intervals, from the errors within the %d runs; their spread tells little", runs)
-	case exceptional:
+	case runs < FewRuns && within:
+		return fmt.Sprintf("±: half of 95 %% intervals, of oracle, outcomes and S from the errors within the runs; others have one from %d runs on", FewRuns)
+	case runs < FewRuns:
+		return fmt.Sprintf("without intervals, which are from the spread of %d runs and more", FewRuns)
+	case within:
 		return fmt.Sprintf("±: half of 95 %% intervals, from the spread of the %d runs (Student's t); of oracle, outcomes and S from the errors within the runs", runs)
 	}
 	return fmt.Sprintf("±: half of 95 %% intervals, from the spread of the %d runs (Student's t)", runs)
@@ -179,7 +178,7 @@ func (t *table) row(label, typ, figure string, origins ...string) {
 		case !ok:
 			cells = append(cells, "-")
 			continue
-		case r.StdErr > 0 && (r.Within || r.N >= fewRuns):
+		case r.StdErr > 0:
 			cells = append(cells, uncertain(r.Mean, r.High-r.Mean))
 		default:
 			cells = append(cells, short(r.Mean))
@@ -208,13 +207,21 @@ func (s *Summary) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	c.Write([]string{"scenario", "type", "origin", "figure", "mean", "stderr", "low", "high", "n"}) // errors stick
 	for _, r := range s.Rows {
-		c.Write([]string{s.Scenario, r.Type, r.Origin, r.Figure, full(r.Mean), full(r.StdErr), full(r.Low), full(r.High), strconv.Itoa(r.N)})
+		c.Write([]string{s.Scenario, r.Type, r.Origin, r.Figure, full(r.Mean), known(r.StdErr), known(r.Low), known(r.High), strconv.Itoa(r.N)})
 	}
 	c.Flush()
 	return c.Error()
 }
 
 func full(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// known is empty for an error that is not known.
+func known(v float64) string {
+	if math.IsNaN(v) {
+		return ""
+	}
+	return full(v)
+}
 
 // Plots returns the plots of some runs of one scenario, by name: "queue" and
 // "throughput" over time, means over the runs, and "latency", the share of the

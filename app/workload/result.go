@@ -1,7 +1,7 @@
 package workload
 
 // Version is that of Result as JSON.
-const Version = 1
+const Version = 2
 
 // Result is what became of the requests of one run. Times and rates are of the
 // emulated world unless said otherwise. Requests count from the end of the warm-up
@@ -95,9 +95,8 @@ type Figures struct {
 	Open   uint64            `json:"open"` // not over at the horizon
 
 	Pairs uint64 `json:"pairs"` // handed up at the end that made the request, less those that are void
-	// Throughput is in pairs per second; its standard error is that of windows of
-	// report_every.
-	Throughput Estimate `json:"throughput_hz,omitzero"`
+	// Throughput is in pairs per second.
+	Throughput Average `json:"throughput_hz,omitzero"`
 	// Latency is the time from CREATE to the last pair at the creator, in seconds,
 	// of the requests that were completed; Scaled is it over the number of pairs.
 	Latency Distribution `json:"latency_s,omitzero"`
@@ -122,26 +121,35 @@ type Figures struct {
 	CHSH Estimate `json:"chsh_s,omitzero"`
 	// Fidelity is of all types together, where some keep pairs and others measure or
 	// prepare them: the mean over the pairs of the fidelity that their type has, that of
-	// the oracle or else that from outcomes. Its error is that of these fidelities, for as
-	// many pairs of each type as there were. N is the number of pairs; those of types
+	// the oracle or else that from outcomes. N is the number of pairs; those of types
 	// without a fidelity are not among them. Oracle, Prepared and Outcomes, which would
 	// be of some types alone, are 0 then.
-	Fidelity Estimate `json:"fidelity,omitzero"`
+	Fidelity Average `json:"fidelity,omitzero"`
 }
 
-// Estimate is a mean with its standard error. N is the number of observations;
-// without any, all is 0.
+// Estimate is a mean of independent observations with its standard error. N is their
+// number; without any, all is 0.
 type Estimate struct {
 	Mean   float64 `json:"mean"`
 	StdErr float64 `json:"stderr"`
 	N      uint64  `json:"n"`
 }
 
-// Distribution is that of a time in seconds. The standard error of its mean is
-// from means of consecutive batches, which allows for what neighbours have in
-// common. Percentiles are good to 2.5 %.
+// Average is a mean of which a run does not know the standard error, for its
+// observations have something in common. N is their number; of a rate, which is an
+// observation itself, it is 1. Without any, all is 0.
+//
+// Times in a queue near its limit are alike for as long as the run, or longer. Their
+// spread within a run says nothing of that, nor do tests whether parts of a run have
+// something in common: those that pass are the runs that seem calm by chance.
+type Average struct {
+	Mean float64 `json:"mean"`
+	N    uint64  `json:"n"`
+}
+
+// Distribution is that of a time in seconds. Percentiles are good to 2.5 %.
 type Distribution struct {
-	Estimate
+	Average
 	P50 float64 `json:"p50"`
 	P90 float64 `json:"p90"`
 	P99 float64 `json:"p99"`
@@ -194,10 +202,10 @@ type Series struct {
 const MaxPoints = 200
 
 // Row is one figure of a set of runs: its mean over the runs, the standard error of
-// that by their spread, and the 95 % confidence interval by Student's t. Of fewer than
-// five runs, whose spread tells little, the standard error is that which follows from
-// those within the runs, where all have one; of fidelities of one kind, wrong outcomes
-// and S of fewer than a hundred.
+// that by their spread, and the 95 % confidence interval by Student's t. Of fidelities
+// of one kind, wrong outcomes and S of fewer than a hundred runs it is what follows from
+// the standard errors within the runs. Other figures of fewer than FewRuns have none:
+// StdErr, Low and High are NaN, null as JSON.
 type Row struct {
 	Type   string  `json:"type"`   // of request, "all" for all, "" for the link itself
 	Origin string  `json:"origin"` // both, A, B, or A-B for the difference

@@ -41,54 +41,6 @@ func (m *moments) estimate() Estimate {
 	return e
 }
 
-// maxBatches is the number of batches at which two each become one.
-const maxBatches = 64
-
-// batches estimates a mean and its standard error from the means of consecutive
-// batches of one size, 32 to 63 of them when there are many observations: of
-// neighbours that have something in common, batches that are long have little.
-type batches struct {
-	count, size, in uint64 // observations in all, of a batch, in the last one
-	total, sum      float64
-	n               int // complete batches
-	sums            [maxBatches]float64
-}
-
-func (b *batches) add(x float64) {
-	if b.size == 0 {
-		b.size = 1
-	}
-	b.count++
-	b.total += x
-	b.sum += x
-	if b.in++; b.in < b.size {
-		return
-	}
-	b.sums[b.n] = b.sum
-	b.sum, b.in = 0, 0
-	if b.n++; b.n == maxBatches {
-		for i := range maxBatches / 2 {
-			b.sums[i] = b.sums[2*i] + b.sums[2*i+1]
-		}
-		b.n, b.size = maxBatches/2, 2*b.size
-	}
-}
-
-func (b *batches) estimate() Estimate {
-	if b.count == 0 {
-		return Estimate{}
-	}
-	e := Estimate{Mean: b.total / float64(b.count), N: b.count}
-	var m moments
-	for _, s := range b.sums[:b.n] {
-		m.add(s / float64(b.size))
-	}
-	if m.n > 1 { // of all observations, those in the last batch too
-		e.StdErr = m.estimate().StdErr * math.Sqrt(float64(m.n*b.size)/float64(b.count))
-	}
-	return e
-}
-
 // bins of a histogram: 17 powers of ten of nanoseconds, some three years.
 const bins = 17 * BinsPerDecade
 
@@ -105,13 +57,15 @@ func BinEdge(i int) float64 { return math.Pow(10, float64(i)/BinsPerDecade-9) }
 
 // distribution is that of times.
 type distribution struct {
-	batches
+	count  uint64
+	total  float64 // seconds
 	max    time.Duration
 	counts [bins]uint64
 }
 
 func (d *distribution) add(t time.Duration, bin int) {
-	d.batches.add(t.Seconds())
+	d.count++
+	d.total += t.Seconds()
 	d.max = max(d.max, t)
 	d.counts[bin]++
 }
@@ -130,10 +84,10 @@ func (d *distribution) percentile(p float64) float64 {
 }
 
 func (d *distribution) result() Distribution {
-	r := Distribution{Estimate: d.estimate()}
-	if r.N == 0 {
-		return r
+	if d.count == 0 {
+		return Distribution{}
 	}
+	r := Distribution{Average: Average{Mean: d.total / float64(d.count), N: d.count}}
 	r.P50, r.P90, r.P99, r.Max = d.percentile(0.5), d.percentile(0.9), d.percentile(0.99), d.max.Seconds()
 	first, last := 0, bins-1
 	for d.counts[first] == 0 {

@@ -50,50 +50,6 @@ func TestMoments(t *testing.T) {
 	}
 }
 
-// TestBatches: the mean of an autoregressive series has a variance of (1+r)/(1−r)
-// times that of independent values, and that is what batches find. From 61 batches
-// of 8,192 values a variance has a relative spread of √(2/60), from 40 series 3 %;
-// 20 % is more than 5 of these, and what neighbouring batches have in common, 0.1 %,
-// adds little.
-func TestBatches(t *testing.T) {
-	for _, r := range []float64{0, 0.9} {
-		rng := rand.New(rand.NewPCG(1, 1))
-		const n = 500_000
-		var variance moments
-		for range 40 {
-			var b batches
-			x := 0.0
-			for range n {
-				x = r*x + math.Sqrt(1-r*r)*rng.NormFloat64()
-				b.add(5 + x)
-			}
-			e := b.estimate()
-			want := math.Sqrt((1 + r) / (1 - r) / n)
-			if e.N != n || math.Abs(e.Mean-5) > 6*want {
-				t.Errorf("r = %g: got %+v", r, e)
-			}
-			variance.add(e.StdErr * e.StdErr / (want * want))
-		}
-		if math.Abs(variance.mean-1) > 0.2 {
-			t.Errorf("r = %g: the variance is %.3f of what it ought to be", r, variance.mean)
-		}
-	}
-	// Few values are their own batches; the mean is exact for any number.
-	var b batches
-	sum := 0.0
-	for i := range 1000 {
-		x := float64(i * i)
-		b.add(x)
-		sum += x
-		if e := b.estimate(); e.N != uint64(i+1) || math.Abs(e.Mean-sum/float64(i+1)) > 1e-6 {
-			t.Fatalf("%d values: %+v", i+1, e)
-		}
-	}
-	if (&batches{}).estimate() != (Estimate{}) {
-		t.Error("nothing has an estimate")
-	}
-}
-
 // TestDistribution: percentiles are within 2.5 % of those of the values
 // themselves, and exact at the ends of bins.
 func TestDistribution(t *testing.T) {

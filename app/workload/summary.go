@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"encoding/json"
 	"maps"
 	"math"
 	"slices"
@@ -19,24 +20,37 @@ const (
 // figure is one figure of one run.
 type figure struct {
 	typ, origin, name string
-	Estimate          // N is 0 if the run does not have it
+	Estimate          // N is 0 if the run does not have it, StdErr NaN if it does not know it
 	count             bool
 }
+
+// fewPairs is the number, chosen, below which pairs may be alike by chance.
+const fewPairs = 30
+
+// estimate returns the average as an estimate.
+func (a Average) estimate() Estimate { return Estimate{Mean: a.Mean, StdErr: math.NaN(), N: a.N} }
 
 // figures lists those of a run.
 func (r *Result) figures() []figure {
 	var fs []figure
 	add := func(typ, origin, name string, e Estimate) {
-		fs = append(fs, figure{typ, origin, name, e.rounded(e.Mean), false})
+		if e = e.rounded(e.Mean); e.StdErr == 0 && e.N < fewPairs {
+			e.StdErr = math.NaN()
+		}
+		fs = append(fs, figure{typ, origin, name, e, false})
 	}
+	exact := func(typ, origin, name string, x float64) {
+		fs = append(fs, figure{typ, origin, name, Estimate{Mean: x, N: 1}, false})
+	}
+	average := func(typ, origin, name string, a Average) { add(typ, origin, name, a.estimate()) }
 	count := func(typ, origin, name string, n uint64) {
-		fs = append(fs, figure{typ, origin, name, Estimate{Mean: float64(n), N: 1}, true})
+		fs = append(fs, figure{typ, origin, name, Average{Mean: float64(n), N: 1}.estimate(), true})
 	}
-	quantile := func(x float64, of *Distribution) Estimate { return Estimate{Mean: x, N: of.N} }
+	quantile := func(x float64, of *Distribution) Average { return Average{Mean: x, N: of.N} }
 	for _, t := range slices.Concat(r.Types, []TypeResult{r.All}) {
-		add(t.Name, OriginBoth, FigureOffered, Estimate{Mean: t.Offered, N: 1})
+		exact(t.Name, OriginBoth, FigureOffered, t.Offered)
 		if t.MinFidelity > 0 {
-			add(t.Name, OriginBoth, FigureMinimum, Estimate{Mean: t.MinFidelity, N: 1})
+			exact(t.Name, OriginBoth, FigureMinimum, t.MinFidelity)
 		}
 		for _, of := range []struct {
 			origin string
@@ -53,12 +67,12 @@ func (r *Result) figures() []figure {
 			count(t.Name, of.origin, FigureFailed, failed)
 			count(t.Name, of.origin, FigureOpen, f.Open)
 			count(t.Name, of.origin, FigurePairs, f.Pairs)
-			add(t.Name, of.origin, FigureThroughput, f.Throughput)
-			add(t.Name, of.origin, FigureLatency, f.Latency.Estimate)
-			add(t.Name, of.origin, FigureScaled, f.Scaled.Estimate)
-			add(t.Name, of.origin, FigureScaledP50, quantile(f.Scaled.P50, &f.Scaled))
-			add(t.Name, of.origin, FigureScaledP90, quantile(f.Scaled.P90, &f.Scaled))
-			add(t.Name, of.origin, FigureScaledP99, quantile(f.Scaled.P99, &f.Scaled))
+			average(t.Name, of.origin, FigureThroughput, f.Throughput)
+			average(t.Name, of.origin, FigureLatency, f.Latency.Average)
+			average(t.Name, of.origin, FigureScaled, f.Scaled.Average)
+			average(t.Name, of.origin, FigureScaledP50, quantile(f.Scaled.P50, &f.Scaled))
+			average(t.Name, of.origin, FigureScaledP90, quantile(f.Scaled.P90, &f.Scaled))
+			average(t.Name, of.origin, FigureScaledP99, quantile(f.Scaled.P99, &f.Scaled))
 			add(t.Name, of.origin, FigureOracle, f.Oracle)
 			add(t.Name, of.origin, FigureOutcomes, f.Outcomes.F)
 			add(t.Name, of.origin, FigureQBERX, f.Outcomes.X)
@@ -66,7 +80,7 @@ func (r *Result) figures() []figure {
 			add(t.Name, of.origin, FigureQBERZ, f.Outcomes.Z)
 			add(t.Name, of.origin, FigurePrepared, f.Prepared)
 			add(t.Name, of.origin, FigureCHSH, f.CHSH)
-			add(t.Name, of.origin, FigureFidelity, f.Fidelity)
+			average(t.Name, of.origin, FigureFidelity, f.Fidelity)
 			if f.Unread > 0 {
 				count(t.Name, of.origin, FigureUnread, f.Unread)
 			}
@@ -76,7 +90,7 @@ func (r *Result) figures() []figure {
 				name  string
 				value float64
 			}{{FigureLearnt, l.Measured}, {FigureLearntLower, l.Lower}, {FigureLearntUpper, l.Upper}, {FigureRounds, l.Rounds}} {
-				add(t.Name, l.End, x.name, Estimate{Mean: x.value, N: 1})
+				average(t.Name, l.End, x.name, Average{Mean: x.value, N: 1})
 			}
 		}
 		difference := func(name string, a, b Estimate) {
@@ -87,16 +101,16 @@ func (r *Result) figures() []figure {
 		if a.Requests == 0 || b.Requests == 0 {
 			continue
 		}
-		difference(FigureThroughput, a.Throughput, b.Throughput)
-		difference(FigureCompleted, Estimate{Mean: float64(a.Completed), N: 1}, Estimate{Mean: float64(b.Completed), N: 1})
-		difference(FigureLatency, a.Latency.Estimate, b.Latency.Estimate)
-		difference(FigureScaled, a.Scaled.Estimate, b.Scaled.Estimate)
+		difference(FigureThroughput, a.Throughput.estimate(), b.Throughput.estimate())
+		difference(FigureCompleted, Average{Mean: float64(a.Completed), N: 1}.estimate(), Average{Mean: float64(b.Completed), N: 1}.estimate())
+		difference(FigureLatency, a.Latency.estimate(), b.Latency.estimate())
+		difference(FigureScaled, a.Scaled.estimate(), b.Scaled.estimate())
 		difference(FigureOracle, a.Oracle, b.Oracle)
 		difference(FigureOutcomes, a.Outcomes.F, b.Outcomes.F)
-		difference(FigureFidelity, a.Fidelity, b.Fidelity)
+		difference(FigureFidelity, a.Fidelity.estimate(), b.Fidelity.estimate())
 	}
-	add("", "", FigureQueue, Estimate{Mean: r.Queue.Mean, N: 1})
-	add("", "", FigureQueueMax, Estimate{Mean: r.Queue.Max, N: 1})
+	average("", "", FigureQueue, Average{Mean: r.Queue.Mean, N: 1})
+	average("", "", FigureQueueMax, Average{Mean: r.Queue.Max, N: 1})
 	count("", OriginA, FigureExpired, r.Expired[0])
 	count("", OriginB, FigureExpired, r.Expired[1])
 	for _, name := range slices.Sorted(maps.Keys(r.Frames)) {
@@ -109,7 +123,7 @@ func (r *Result) figures() []figure {
 		count("", "", FigureAttempts, r.Attempts)
 	}
 	if r.NoMessageOther > 0 {
-		add("", "", FigureNoMessageOther, Estimate{Mean: r.NoMessageOther, N: 1})
+		average("", "", FigureNoMessageOther, Average{Mean: r.NoMessageOther, N: 1})
 	}
 	return fs
 }
@@ -120,9 +134,9 @@ func (e Estimate) rounded(scale float64) Estimate {
 	const rounding = 1e-12
 	if e.StdErr <= rounding*math.Abs(scale) {
 		e.StdErr = 0
-		if math.Abs(e.Mean) <= rounding*math.Abs(scale) {
-			e.Mean = 0
-		}
+	}
+	if !(e.StdErr > 0) && math.Abs(e.Mean) <= rounding*math.Abs(scale) {
+		e.Mean = 0
 	}
 	return e
 }
@@ -135,6 +149,7 @@ func Summarise(results []*Result) *Summary {
 		moments
 		count  bool
 		within moments // squares of the standard errors within runs that have one
+		exact  uint64  // runs that have none, for chance has no part in it
 	}
 	columns := make(map[key]*column)
 	var order []key
@@ -158,8 +173,11 @@ func Summarise(results []*Result) *Summary {
 			}
 			if f.N > 0 {
 				c.add(f.Mean)
-				if f.StdErr > 0 {
+				switch {
+				case f.StdErr > 0:
 					c.within.add(f.StdErr * f.StdErr)
+				case f.StdErr == 0:
+					c.exact++
 				}
 			}
 		}
@@ -172,20 +190,46 @@ func Summarise(results []*Result) *Summary {
 		if c.n == 0 {
 			continue
 		}
-		row := Row{Type: k.typ, Origin: k.origin, Figure: k.name, Mean: c.mean, N: int(c.n)}
-		width := 0.0
-		switch row.Within = c.n < spreadRuns(k.name) && c.within.n == c.n; {
+		row := Row{Type: k.typ, Origin: k.origin, Figure: k.name, Mean: c.mean, StdErr: math.NaN(), N: int(c.n)}
+		width := math.NaN()
+		spread := c.estimate().rounded(c.mean).StdErr
+		switch row.Within = c.n < manyRuns && c.within.n == c.n; {
 		case row.Within:
 			row.StdErr = math.Sqrt(c.within.mean / float64(c.n))
 			width = z95 * row.StdErr
-		case c.n > 1:
-			row.StdErr = c.estimate().rounded(c.mean).StdErr
+		case c.n >= FewRuns:
+			row.StdErr = spread
 			width = student95(int(c.n-1)) * row.StdErr
+		case c.exact == c.n && spread == 0:
+			row.StdErr, width = 0, 0
 		}
 		row.Low, row.High = row.Mean-width, row.Mean+width
 		s.Rows = append(s.Rows, row)
 	}
 	return s
+}
+
+// MarshalJSON has null for what is not known.
+func (r Row) MarshalJSON() ([]byte, error) {
+	type plain Row
+	if !math.IsNaN(r.StdErr) {
+		return json.Marshal(plain(r))
+	}
+	return json.Marshal(struct {
+		plain
+		StdErr *float64 `json:"stderr"`
+		Low    *float64 `json:"low"`
+		High   *float64 `json:"high"`
+	}{plain: plain(r)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *Row) UnmarshalJSON(b []byte) error {
+	type plain Row
+	x := plain{StdErr: math.NaN(), Low: math.NaN(), High: math.NaN()} // which null leaves as they are
+	err := json.Unmarshal(b, &x)
+	*r = Row(x)
+	return err
 }
 
 // Row returns a figure; ok is false when no run has it.
@@ -198,24 +242,15 @@ func (s *Summary) Row(typ, origin, name string) (row Row, ok bool) {
 	return Row{}, false
 }
 
-// fewRuns is the number of runs below which their spread says less about the error of
-// their mean than what each of them says about its own.
-const fewRuns = 5
+// FewRuns is the number of runs, chosen, below which their spread says little about
+// the error of their mean.
+const FewRuns = 5
 
-// manyRuns is that of figures whose errors a run is right about.
+// manyRuns is the number, chosen, from which it says more than what runs know of their
+// own errors: that of n runs is off by one part in √(2n). Pairs are independent, so that
+// a run knows the errors of its fidelities; times in queues are not, nor is how many
+// pairs there are, on which a mean over mixed types depends.
 const manyRuns = 100
-
-// spreadRuns returns the same for one figure. The spread of n runs is off by one part
-// in √(2n). Pairs are independent, so that a run is right about the errors of its
-// fidelities; times in queues are not, nor is how many pairs of each type there are,
-// on which the mean over mixed types depends.
-func spreadRuns(figure string) uint64 {
-	switch figure {
-	case FigureOracle, FigurePrepared, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ, FigureCHSH:
-		return manyRuns
-	}
-	return fewRuns
-}
 
 const z95 = 1.959963984540054
 

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -22,13 +23,14 @@ func TestStudent(t *testing.T) {
 }
 
 func TestSummarise(t *testing.T) {
+	unknown := math.NaN()
 	figures := func(requests uint64, throughput, latency float64) Figures {
-		return Figures{Requests: requests, Completed: requests, Throughput: Estimate{throughput, 0.1, 10}, Scaled: Distribution{Estimate: Estimate{latency, 0.2, requests}}}
+		return Figures{Requests: requests, Completed: requests, Throughput: Average{throughput, 1}, Scaled: Distribution{Average: Average{latency, requests}}, CHSH: Estimate{latency, 0.2, requests}}
 	}
 	var rs []*Result
 	for i, x := range []float64{1, 2, 6} {
 		r := &Result{Version: Version, Scenario: "s", Seed: uint64(7 + i), SimulatedS: 90, WarmupS: 10, WallS: 2, Frames: map[string]uint64{"Add": uint64(x)},
-			Types: []TypeResult{{Name: "MD", Both: figures(10, 2*x, x), A: figures(5, x, x+1), B: figures(5, x, x)}}}
+			Types: []TypeResult{{Name: "MD", Offered: 5, Both: figures(10, 2*x, x), A: figures(5, x, x+1), B: figures(5, x, x)}}}
 		r.All = r.Types[0]
 		r.All.Name = "all"
 		r.Queue.Mean = x
@@ -36,7 +38,7 @@ func TestSummarise(t *testing.T) {
 			r.Types[0].Both.Failed = map[string]uint64{"timed out": 3}
 		}
 		if i == 2 {
-			r.Types[0].A.Scaled = Distribution{}
+			r.Types[0].A.CHSH = Estimate{}
 			r.Errors = []string{"bad"}
 		}
 		rs = append(rs, r)
@@ -46,20 +48,22 @@ func TestSummarise(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	for _, want := range []Row{
-		// The spread of three runs tells little: they know their errors, 0.2 and 0.1.
-		{Type: "MD", Origin: OriginBoth, Figure: FigureScaled, Mean: 3, StdErr: 0.2 / math.Sqrt(3), Low: 3 - 1.96*0.2/math.Sqrt(3), High: 3 + 1.96*0.2/math.Sqrt(3), N: 3, Within: true},
-		{Type: "MD", Origin: OriginBoth, Figure: FigureThroughput, Mean: 6, StdErr: 0.1 / math.Sqrt(3), Low: 6 - 1.96*0.1/math.Sqrt(3), High: 6 + 1.96*0.1/math.Sqrt(3), N: 3, Within: true},
+		// The spread of three runs tells little. Of pairs they know their errors, 0.2.
+		{Type: "MD", Origin: OriginBoth, Figure: FigureCHSH, Mean: 3, StdErr: 0.2 / math.Sqrt(3), Low: 3 - 1.96*0.2/math.Sqrt(3), High: 3 + 1.96*0.2/math.Sqrt(3), N: 3, Within: true},
 		// A run without the figure does not count; one without failures counts as 0.
-		{Type: "MD", Origin: OriginA, Figure: FigureScaled, Mean: 2.5, StdErr: 0.2 / math.Sqrt2, Low: 2.5 - 1.96*0.2/math.Sqrt2, High: 2.5 + 1.96*0.2/math.Sqrt2, N: 2, Within: true},
-		{Type: "MD", Origin: OriginBoth, Figure: FigureFailed + ".timed out", Mean: 1, StdErr: 1, Low: 1 - 4.3027, High: 1 + 4.3027, N: 3},
-		{Type: "MD", Origin: OriginDifference, Figure: FigureScaled, Mean: 1, StdErr: 0.2, Low: 1 - 1.96*0.2, High: 1 + 1.96*0.2, N: 2, Within: true},
-		// What runs do not know the errors of: of 1, 2 and 6 the mean is 3, the variance
-		// 7, and t of two degrees of freedom 4.303.
-		{Type: "", Origin: "", Figure: FigureQueue, Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
-		{Type: "", Origin: "", Figure: "frames.Add", Mean: 3, StdErr: math.Sqrt(7. / 3), Low: 3 - 4.3027*math.Sqrt(7./3), High: 3 + 4.3027*math.Sqrt(7./3), N: 3},
+		{Type: "MD", Origin: OriginA, Figure: FigureCHSH, Mean: 2.5, StdErr: 0.2 / math.Sqrt2, Low: 2.5 - 1.96*0.2/math.Sqrt2, High: 2.5 + 1.96*0.2/math.Sqrt2, N: 2, Within: true},
+		{Type: "MD", Origin: OriginBoth, Figure: FigureFailed + ".timed out", Mean: 1, StdErr: unknown, Low: unknown, High: unknown, N: 3},
+		// Of what queues do, and of counts, they do not.
+		{Type: "MD", Origin: OriginBoth, Figure: FigureThroughput, Mean: 6, StdErr: unknown, Low: unknown, High: unknown, N: 3},
+		{Type: "MD", Origin: OriginBoth, Figure: FigureScaled, Mean: 3, StdErr: unknown, Low: unknown, High: unknown, N: 3},
+		{Type: "MD", Origin: OriginDifference, Figure: FigureScaled, Mean: 1, StdErr: unknown, Low: unknown, High: unknown, N: 3},
+		{Type: "", Origin: "", Figure: FigureQueue, Mean: 3, StdErr: unknown, Low: unknown, High: unknown, N: 3},
+		{Type: "", Origin: "", Figure: "frames.Add", Mean: 3, StdErr: unknown, Low: unknown, High: unknown, N: 3},
+		// What the scenario says is exact.
+		{Type: "MD", Origin: OriginBoth, Figure: FigureOffered, Mean: 5, Low: 5, High: 5, N: 3},
 	} {
 		got, ok := s.Row(want.Type, want.Origin, want.Figure)
-		if !ok || got.N != want.N || got.Within != want.Within || !near(got.Mean, want.Mean) || !near(got.StdErr, want.StdErr) || !near(got.Low, want.Low) || !near(got.High, want.High) {
+		if !ok || got.N != want.N || got.Within != want.Within || !near(got.Mean, want.Mean) || !equal(got.StdErr, want.StdErr) || !equal(got.Low, want.Low) || !equal(got.High, want.High) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
 	}
@@ -84,11 +88,35 @@ func TestSummarise(t *testing.T) {
 		t.Error("a figure that no run has is there")
 	}
 	// One run has the standard error that it found itself.
-	one, _ := Summarise(rs[:1]).Row("MD", OriginBoth, FigureScaled)
+	one, _ := Summarise(rs[:1]).Row("MD", OriginBoth, FigureCHSH)
 	if one.N != 1 || one.Mean != 1 || one.StdErr != 0.2 || !near(one.High, 1+z95*0.2) {
 		t.Errorf("one run: %+v", one)
 	}
-	// As JSON and back a result is the same.
+	// Few pairs may be alike by chance, which says nothing of their error.
+	for n, want := range map[uint64]float64{fewPairs - 1: unknown, fewPairs: 0} {
+		r := &Result{Types: []TypeResult{{Name: "MD", Both: Figures{Oracle: Estimate{0.9, 0, n}}}}, All: TypeResult{Name: AllTypes}}
+		if row, ok := Summarise([]*Result{r}).Row("MD", OriginBoth, FigureOracle); !ok || !equal(row.StdErr, want) || row.Within {
+			t.Errorf("fidelity of %d pairs that are alike: %+v", n, row)
+		}
+	}
+	// As JSON and back a summary is the same, with null for what is not known.
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Summary
+	if err := json.Unmarshal(text, &read); err != nil || len(read.Rows) != len(s.Rows) {
+		t.Fatalf("%v: %s", err, text)
+	}
+	for i, got := range read.Rows {
+		if want := s.Rows[i]; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	if !strings.Contains(string(text), `"mean":6,"n":3,"stderr":null,"low":null,"high":null}`) {
+		t.Errorf("got %s", text)
+	}
+	// So is a result.
 	b, err := json.Marshal(rs[1])
 	if err != nil {
 		t.Fatal(err)
@@ -99,47 +127,49 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
-// Intervals of what each run knows the error of are from within up to 99 runs, and the
-// table says so of the five and more of which those of others are not.
+// Intervals of what each run knows the error of are from within up to 99 runs, as the
+// table says; others have one from five runs on.
 func TestSpreadRuns(t *testing.T) {
 	summary := func(runs int) *Summary {
 		var rs []*Result
 		for i := range runs {
 			e := Estimate{0.8 + 1e-3*float64(i%2), 0.02, 500}
-			f := Figures{Requests: 1, Throughput: e, Oracle: e, Prepared: e, CHSH: e, Outcomes: Outcomes{F: e, X: e, Y: e, Z: e}}
-			r := &Result{Scenario: "s", Seed: uint64(i), Types: []TypeResult{{Name: "MD", Both: f, A: f, B: f}}, All: TypeResult{Name: AllTypes, Both: Figures{Fidelity: e}}}
+			f := Figures{Requests: 1, Throughput: Average{e.Mean, 1}, Oracle: e, Prepared: e, CHSH: e, Outcomes: Outcomes{F: e, X: e, Y: e, Z: e}}
+			r := &Result{Scenario: "s", Seed: uint64(i), Types: []TypeResult{{Name: "MD", Both: f, A: f, B: f}}, All: TypeResult{Name: AllTypes, Both: Figures{Fidelity: Average{e.Mean, e.N}}}}
 			rs = append(rs, r)
 		}
 		return Summarise(rs)
 	}
 	const note = "of oracle, outcomes and S from the errors within the runs"
 	for _, x := range []struct {
-		runs         int
-		pairs, other bool // from within
-	}{{4, true, true}, {5, true, false}, {99, true, false}, {100, false, false}} {
+		runs   int
+		within bool // of pairs
+		spread bool // that tells the errors of others
+	}{{1, true, false}, {4, true, false}, {5, true, true}, {99, true, true}, {100, false, true}} {
 		s := summary(x.runs)
 		for _, of := range []struct {
-			typ    string
-			within bool
-			names  []string
+			typ           string
+			within, known bool
+			names         []string
 		}{
-			{"MD", x.pairs, []string{FigureOracle, FigurePrepared, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ, FigureCHSH}},
-			{"MD", x.other, []string{FigureThroughput}},
-			{AllTypes, x.other, []string{FigureFidelity}}, // how many pairs of each type there are differs too
+			{"MD", x.within, true, []string{FigureOracle, FigurePrepared, FigureOutcomes, FigureQBERX, FigureQBERY, FigureQBERZ, FigureCHSH}},
+			{"MD", false, x.spread, []string{FigureThroughput}},
+			{AllTypes, false, x.spread, []string{FigureFidelity}}, // how many pairs of each type there are differs too
 		} {
 			for _, name := range of.names {
 				row, ok := s.Row(of.typ, OriginBoth, name)
-				if se := 0.02 / math.Sqrt(float64(x.runs)); !ok || row.Within != of.within || (math.Abs(row.StdErr-se) < 1e-12) != of.within {
+				if se := 0.02 / math.Sqrt(float64(x.runs)); !ok || row.Within != of.within || (math.Abs(row.StdErr-se) < 1e-12) != of.within || math.IsNaN(row.StdErr) == of.known || math.IsNaN(row.High) == of.known {
 					t.Errorf("%s of %d runs: %+v", name, x.runs, row)
 				}
 			}
 		}
-		for group, has := range map[string]bool{"fidelity": true, "fairness": true, "throughput": false} {
+		for group, has := range map[string]bool{"fidelity": true, "fairness": x.within, "throughput": x.spread} { // intervals
 			var b strings.Builder
 			if err := s.WriteTable(&b, []string{group}); err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(b.String(), note) != (has && x.pairs && !x.other) {
+			_, figures, _ := strings.Cut(b.String(), "\n\n")
+			if strings.Contains(b.String(), note) != (x.within && group != "throughput") || strings.Contains(figures, "±") != has {
 				t.Errorf("%s of %d runs:\n%s", group, x.runs, b.String())
 			}
 		}
@@ -174,5 +204,8 @@ func TestExact(t *testing.T) {
 		}
 	}
 }
+
+// equal reports whether both are unknown or near.
+func equal(a, b float64) bool { return math.IsNaN(a) && math.IsNaN(b) || near(a, b) }
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-4*max(1, math.Abs(b)) }
