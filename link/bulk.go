@@ -134,6 +134,9 @@ func (e *end) announced(m *BulkReply, via control.Stream) {
 			label := qnet.BellLabel(m.Labels[i/4] >> (2 * (i % 4)) & 3)
 			b.heralds.push(announced{seq: m.Seq + uint64(i), cycle: cycle, label: label})
 		}
+		if m.Done && via == nil && len(m.Steps) > 0 { // the last pair has not waited for others
+			e.herald.took(e.l.dev.Now().Sub(e.cfg.Cycles.Instant(cycle)))
+		}
 	}
 	switch {
 	case b.q != nil:

@@ -52,6 +52,7 @@ type end struct {
 	memory    memory
 	storage   storage
 	limits    [2]limiter // frames of the peer, of the station
+	herald    roundTrip  // from emission until a pair that is measured is heard of
 	anchor    uint64     // cycle from which patterns of attempts count, the same at both ends
 
 	expiring []*expiring

@@ -45,7 +45,7 @@ func (s laneState) String() string {
 // A window is announced for a while and extended when a third of it has gone,
 // so that one lost GEN costs no more than that third.
 const (
-	minRefresh = time.Millisecond // and a round trip between the ends
+	minRefresh = time.Millisecond // and a round trip between the ends; less where answers come sooner
 	maxRefresh = 100 * time.Millisecond
 	windowBase = 1<<32 - 16
 )
@@ -297,9 +297,15 @@ func (e *end) pairTime(g group) time.Duration {
 	return time.Duration(min(n, float64(time.Hour)))
 }
 
-// firstRefresh returns the time to the first refresh of a window.
+// firstRefresh returns the time to the first refresh of a window. Of pairs to be measured
+// there may be so many that a lost GEN would cost many; those that are kept wait for
+// software longer than that.
 func (e *end) firstRefresh(g group) time.Duration {
-	return max(minRefresh+4*e.cfg.Delay, 2*e.pairTime(g))
+	least := minRefresh + 4*e.cfg.Delay
+	if !g.keep {
+		least = e.herald.wait(0, least)
+	}
+	return max(least, 2*e.pairTime(g))
 }
 
 // timeout extends the window, less and less often while nothing comes of it. A
