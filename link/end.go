@@ -53,6 +53,7 @@ type end struct {
 	storage   storage
 	limits    [2]limiter // frames of the peer, of the station
 	herald    roundTrip  // from emission until a pair that is measured is heard of
+	answers   roundTrip  // of the peer
 	anchor    uint64     // cycle from which patterns of attempts count, the same at both ends
 
 	expiring []*expiring

@@ -599,3 +599,66 @@ func TestTwoFacedMeasurements(t *testing.T) {
 		}
 	}
 }
+
+// An end lies about where a request is in the order of service: those that come after
+// share the link as before.
+func TestLieAboutATurn(t *testing.T) {
+	for _, scheduler := range []func() link.Scheduler{nil, func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 2}} }} {
+		for side := range 2 {
+			w := newWorld(t, worldConfig{seed: 5, probability: 0.01, length: 2000, scheduler: scheduler})
+			limit, answer := (*link.Limit)(nil).Type(), (*link.LimitAck)(nil).Type()
+			id := w.stream(0)
+			w.run(100 * time.Millisecond)
+			// What the end says of its turn is altered on the way.
+			lies := 0
+			w.net.SetFilter(func(from, _ qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
+				if from == alice+qnet.NodeID(side) && (ty == limit || ty == answer) {
+					lies += w.alterTurn(b)
+				}
+				return control.Verdict{}
+			})
+			w.ends[side].layer.SetLimit(theLink, id, 1<<39)
+			w.run(time.Second)
+			if lies == 0 {
+				t.Fatal("no lie")
+			}
+			w.net.SetFilter(nil)
+			w.ends[0].layer.End(theLink, id, qnet.ErrCancelled)
+			w.run(time.Second)
+			ids := []link.RequestID{w.stream(0), w.stream(1), w.stream(0)}
+			w.run(5 * time.Second)
+			total := 0
+			for _, id := range ids {
+				total += w.measured(id)
+			}
+			for _, id := range ids {
+				if n := w.measured(id); 3*n < total*9/10 || total < 10_000 {
+					t.Errorf("side %d: one of three streams has %d of %d pairs after a lie", side, n, total)
+				}
+			}
+		}
+	}
+}
+
+// alterTurn puts 10³⁰⁰ in the place of the turn of a LIMIT or its answer.
+func (w *world) alterTurn(b []byte) int {
+	w.t.Helper()
+	var m wire.Message
+	var l link.Limit
+	var a link.LimitAck
+	if wire.Parse(b, &l) == nil {
+		l.Turn = 1e300
+		m = &l
+	} else if wire.Parse(b, &a) == nil {
+		a.Turn = 1e300
+		m = &a
+	} else {
+		w.t.Fatal("neither LIMIT nor its answer")
+	}
+	out := wire.Append(nil, m)
+	if len(out) != len(b) {
+		w.t.Fatalf("%d bytes in place of %d", len(out), len(b))
+	}
+	copy(b, out)
+	return 1
+}

@@ -312,11 +312,12 @@ func (e *end) onAdd(m *Add) {
 		return
 	}
 	e.seen.add(uint64(m.ID >> 1))
+	turn := min(m.Turn, maxTurn)
 	q := e.request(request{
 		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic || m.Consecutive, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
-			Place: m.Place, Turn: m.Turn},
+			Place: m.Place, Turn: turn},
 		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, point: int(m.Point), minF: m.MinFidelity,
-		deadline: qnet.Never, schedule: m.Schedule, rate: m.Rate, paced: math.MaxUint64, peerLimit: m.Limit, startTurn: m.Turn, bases: e.basesOf(m),
+		deadline: qnet.Never, schedule: m.Schedule, rate: m.Rate, paced: math.MaxUint64, peerLimit: m.Limit, startTurn: turn, bases: e.basesOf(m),
 		testing: m.Testing,
 	})
 	copy(q.salt[:], m.Salt)
@@ -406,7 +407,8 @@ func (e *end) onAddAck(m *AddAck) {
 		return
 	}
 	if e.cfg.Side == 1 {
-		q.Place, q.Turn, q.startTurn = m.Place, m.Turn, m.Turn
+		q.startTurn = min(m.Turn, maxTurn)
+		q.Place, q.Turn = m.Place, q.startTurn
 	}
 	if q.terms.heard == 0 {
 		q.peerLimit = m.Limit

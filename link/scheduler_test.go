@@ -375,55 +375,57 @@ func TestAtomic(t *testing.T) {
 		{"one lane, frames lost", 1, bad, false},
 		{"four lanes, frames lost", 4, control.LinkConfig{Loss: 0.1}, false},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			const pairs = 15
-			s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 38, probability: 0.01, length: 500, lanes: c.lanes, hazards: c.hazards}})
-			atomic := make(map[link.RequestID]bool)
-			var ids []link.RequestID
-			for i := range 120 {
-				r := link.Request{Pairs: 1 + s.rng.Uint64N(10), Priority: uint8(s.rng.IntN(8)), Deadline: qnet.Never, Limit: 1 << 40}
-				if i%4 == 0 {
-					r.Atomic, r.Pairs = true, pairs
-					if c.measure {
-						r.Type = link.Measure
+		for seed := range uint64(10) {
+			t.Run(fmt.Sprintf("%s, seed %d", c.name, seed), func(t *testing.T) {
+				t.Parallel()
+				const pairs = 15
+				s := newService(t, serviceConfig{worldConfig: worldConfig{seed: 38 + seed, probability: 0.01, length: 500, lanes: c.lanes, hazards: c.hazards}})
+				atomic := make(map[link.RequestID]bool)
+				var ids []link.RequestID
+				for i := range 120 {
+					r := link.Request{Pairs: 1 + s.rng.Uint64N(10), Priority: uint8(s.rng.IntN(8)), Deadline: qnet.Never, Limit: 1 << 40}
+					if i%4 == 0 {
+						r.Atomic, r.Pairs = true, pairs
+						if c.measure {
+							r.Type = link.Measure
+						}
+					}
+					id := s.users[s.rng.IntN(2)].create(r)
+					atomic[id] = r.Atomic
+					ids = append(ids, id)
+					s.run(time.Duration(s.rng.Uint64N(uint64(time.Millisecond))))
+				}
+				s.done(time.Minute, ids...)
+				s.run(10 * time.Second)
+				s.rest()
+				type pair struct {
+					seq uint64
+					id  link.RequestID
+				}
+				var list []pair
+				for _, id := range ids {
+					for _, p := range s.users[0].requests[id].pairs { // those that did not expire
+						list = append(list, pair{p.Seq, id})
+					}
+					for _, m := range s.users[0].requests[id].measured {
+						list = append(list, pair{m.Seq, id})
 					}
 				}
-				id := s.users[s.rng.IntN(2)].create(r)
-				atomic[id] = r.Atomic
-				ids = append(ids, id)
-				s.run(time.Duration(s.rng.Uint64N(uint64(time.Millisecond))))
-			}
-			s.done(time.Minute, ids...)
-			s.run(10 * time.Second)
-			s.rest()
-			type pair struct {
-				seq uint64
-				id  link.RequestID
-			}
-			var list []pair
-			for _, id := range ids {
-				for _, p := range s.users[0].requests[id].pairs { // those that did not expire
-					list = append(list, pair{p.Seq, id})
-				}
-				for _, m := range s.users[0].requests[id].measured {
-					list = append(list, pair{m.Seq, id})
-				}
-			}
-			slices.SortFunc(list, func(a, b pair) int { return cmp.Compare(a.seq, b.seq) })
-			for i := 0; i < len(list); i++ {
-				id := list[i].id
-				if !atomic[id] {
-					continue
-				}
-				for k := range pairs {
-					if got := list[i+k]; got.id != id {
-						t.Fatalf("pair %d of atomic request %d is followed by one of %d", k, id, got.id)
+				slices.SortFunc(list, func(a, b pair) int { return cmp.Compare(a.seq, b.seq) })
+				for i := 0; i < len(list); i++ {
+					id := list[i].id
+					if !atomic[id] {
+						continue
 					}
+					for k := range pairs {
+						if got := list[i+k]; got.id != id {
+							t.Fatalf("pair %d of atomic request %d is followed by one of %d", k, id, got.id)
+						}
+					}
+					i += pairs - 1
 				}
-				i += pairs - 1
-			}
-		})
+			})
+		}
 	}
 }
 

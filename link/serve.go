@@ -48,6 +48,25 @@ func (e *end) serve() {
 	e.advertise()
 }
 
+// toServe returns the requests that lanes serve, of how many lanes, and how many of these
+// may store.
+func (e *end) toServe() (list []*request, total, stored int) {
+	for i := range e.lanes {
+		if l := &e.lanes[i]; l.state != laneHeld && l.state != laneMoving || l.freeing {
+			total++
+		}
+	}
+	if e.wasDown {
+		total = 0 // nothing is served
+	}
+	list, stored = e.turns(total), e.mayStore()
+	if stored < total { // others can use the lanes
+		e.inLanes = e.apart(e.order(e.inLanes[:0], total, stored))
+		list = e.inLanes
+	}
+	return list, total, stored
+}
+
 // working reports whether a lane attempts, or is about to.
 func (e *end) working() bool {
 	for i := range e.lanes {
@@ -64,21 +83,7 @@ func (e *end) assign() {
 		return
 	}
 	e.slot()
-	total := 0
-	for i := range e.lanes {
-		if l := &e.lanes[i]; l.state != laneHeld && l.state != laneMoving || l.freeing {
-			total++
-		}
-	}
-	if e.wasDown {
-		total = 0 // nothing is served
-	}
-	list, stored := e.turns(total), e.mayStore()
-	if stored < total { // others can use the lanes
-		e.inLanes = e.apart(e.order(e.inLanes[:0], total, stored))
-		list = e.inLanes
-	}
-	e.share(list, total, stored)
+	e.share(e.toServe())
 	// Lanes that serve what they should go on; the others make room.
 	for i := range e.lanes {
 		l := &e.lanes[i]
@@ -305,9 +310,15 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 	if g.q != nil {
 		s.candidates = append(s.candidates, g.q.candidate())
 	}
-	for _, q := range e.turns(width) {
-		if g.keep && q.group() == g {
-			s.candidates = append(s.candidates, q.candidate())
+	if g.keep {
+		list := e.turns(width)
+		if !slices.ContainsFunc(list, func(q *request) bool { return q.group() == g }) {
+			list, _, _ = e.toServe() // that have lanes though they are not among the first
+		}
+		for _, q := range list {
+			if q.group() == g && len(s.candidates) < width {
+				s.candidates = append(s.candidates, q.candidate())
+			}
 		}
 	}
 	others := min(fewOthers+maxCandidates-len(s.candidates), width)
@@ -364,9 +375,11 @@ func (e *end) onMismatch(m *Mismatch) {
 			e.atomic = q
 		}
 	}
-	if first := e.requests[l.offered[0].ID]; first != nil && first != q { // the orders differ
-		e.tellTerms(first)
-		e.tellTerms(q)
+	if len(l.offered) > 0 && l.offered[0].ID != q.ID { // the orders differ
+		if first := e.requests[l.offered[0].ID]; first != nil {
+			e.compare(first)
+			e.compare(q)
+		}
 	}
 	e.steered = q.ID
 	// Long enough for lanes to close, to be armed and to be announced again.

@@ -9,6 +9,7 @@ import (
 	"qstack/link"
 	"qstack/physical"
 	"qstack/qnet"
+	"qstack/qnet/control"
 )
 
 // Two atomic requests that no slot serves both have begun before either has a pair, each
@@ -172,4 +173,66 @@ func TestAtomicRequestWaitsForStorage(t *testing.T) {
 	s.done(100*time.Millisecond, atomic)
 	s.run(time.Second)
 	s.rest()
+}
+
+// However many requests wait for storage, a lane that these can not use serves one that
+// needs none; and where there is storage for all, each kind has its lanes.
+func TestBehindManyStored(t *testing.T) {
+	run := func(lanes, storage, n int, scheduler func() link.Scheduler) (pairs int) {
+		w := newWorld(t, worldConfig{seed: 1, probability: 0.02, lanes: lanes, length: 20, scheduler: scheduler,
+			spec: physical.Spec{Storage: storage, Init: 5 * time.Microsecond, Gate2: 3 * time.Microsecond}})
+		for range n {
+			w.ends[0].create(link.Request{Store: true, Deadline: qnet.Never, Limit: 1 << 40, Priority: 1})
+		}
+		w.run(10 * time.Millisecond)
+		id := w.ends[0].create(link.Request{Deadline: qnet.Never, Limit: 1 << 40})
+		w.run(100 * time.Millisecond)
+		return len(w.ends[0].requests[id].pairs)
+	}
+	fcfs := func() link.Scheduler { return link.FCFS{} }
+	for _, scheduler := range []func() link.Scheduler{nil, fcfs} {
+		few := run(2, 1, 1, scheduler)
+		for _, n := range []int{8, 20, 60} {
+			if many := run(2, 1, n, scheduler); many < few*9/10 || few < 100 {
+				t.Errorf("one lane of two has %d pairs behind %d stored requests, %d behind one", many, n, few)
+			}
+		}
+	}
+	for _, n := range []int{7, 8, 12} {
+		if pairs := run(16, 16, n, fcfs); pairs < 100 {
+			t.Errorf("%d pairs on one of 16 lanes behind %d stored requests", pairs, n)
+		}
+	}
+}
+
+// Slots, storage that is short and frames that are lost leave lanes with nothing to offer
+// for a moment: advice that arrives then is not for them.
+func TestAdviceForALaneWithoutOffer(t *testing.T) {
+	slots := func() link.Scheduler {
+		return &link.Slots{Scheduler: new(link.Fair), Period: 4000, Table: []link.Slot{{End: 2000, Purposes: []uint64{0, 1}}, {Begin: 2000, End: 4000}}}
+	}
+	for seed := range uint64(12) {
+		w := newWorld(t, worldConfig{seed: seed, probability: 0.02, lanes: 2, length: 40000, scheduler: slots, spec: physical.Spec{Storage: 1},
+			hazards: control.LinkConfig{Loss: 0.02, Jitter: 50 * time.Microsecond}})
+		open, done := make(map[link.RequestID]bool), 0
+		for range 3000 {
+			for id := range open {
+				if w.ended(id) {
+					delete(open, id)
+					done++
+				}
+			}
+			for len(open) < 16 {
+				r := link.Request{Pairs: 1 + w.rng.Uint64N(4), Deadline: qnet.Never, Limit: 1 << 40}
+				if k := w.rng.Uint64N(8); k < 6 {
+					r.Store, r.Priority, r.Purpose = true, 5, 1+k%2
+				}
+				open[w.ends[w.rng.IntN(2)].create(r)] = true
+			}
+			w.run(200 * time.Microsecond)
+		}
+		if done < 50 {
+			t.Errorf("seed %d: %d requests in 600 ms", seed, done)
+		}
+	}
 }

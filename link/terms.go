@@ -2,7 +2,9 @@ package link
 
 import (
 	"math"
+	"time"
 
+	"qstack/qnet"
 	"qstack/qnet/event"
 )
 
@@ -11,12 +13,16 @@ import (
 // tell each other where it is in their orders of service, so that these are the same
 // again if they have become different.
 
+// termsInterval is the least time from one LIMIT of a request to the next with another
+// limit (chosen).
+const termsInterval = time.Millisecond
+
 // terms is what the ends of a request have told each other.
 type terms struct {
 	limit   uint64 // that the peer was told last
 	number  uint64 // of that word
-	waits   bool   // for the answer
-	again   bool   // there is more to say then
+	waits   bool   // for its answer
+	at      qnet.Time
 	heard   uint64 // number of the latest word of the peer
 	tries   int
 	timer   event.Timer
@@ -27,38 +33,47 @@ type terms struct {
 func told(limit uint64) uint64 { return min(limit, math.MaxInt64>>2) }
 
 // tellLimit tells the peer how many pairs this end takes, if that is not what it has
-// heard, as soon as it holds the request.
+// heard, once it holds the request.
 func (e *end) tellLimit(q *request) {
-	switch q.state {
-	case reqAgreed, reqActive, reqComplete:
-		if t := &q.terms; told(q.takes()) != t.limit {
-			t.again = true
-			e.tellTerms(q)
-		}
-	}
-}
-
-// tellTerms tells the peer the terms of a request, after the answer to what it was told
-// before.
-func (e *end) tellTerms(q *request) {
 	t := &q.terms
-	if t.waits {
+	if q.state != reqAgreed && q.state != reqActive && q.state != reqComplete || told(q.takes()) == t.limit {
 		return
 	}
-	t.limit = told(q.takes())
-	t.number++
-	t.waits, t.again, t.tries = true, false, 0
+	if soon := t.at.Add(termsInterval); t.number > 0 && e.l.loop.Now() < soon {
+		e.tellAt(q, soon)
+		return
+	}
 	e.sendTerms(q)
 }
 
+// compare tells the peer the turn of a request, to hear that of the peer.
+func (e *end) compare(q *request) {
+	if !q.terms.waits {
+		e.sendTerms(q)
+	}
+}
+
+// sendTerms tells the peer the terms of a request, again if they are as before and it has
+// not answered.
 func (e *end) sendTerms(q *request) {
 	t := &q.terms
+	if limit := told(q.takes()); !t.waits || limit != t.limit {
+		t.number++
+		t.limit, t.waits, t.tries = limit, true, 0
+	}
+	t.at = e.l.loop.Now()
 	e.send(e.cfg.Peer, &Limit{Link: e.cfg.ID, ID: q.ID, Number: t.number, Limit: t.limit, Turn: q.Turn, Had: q.counted})
+	e.tellAt(q, t.at.Add(e.answers.wait(t.tries, e.retryAfter(0))))
+	t.tries++
+}
+
+func (e *end) tellAt(q *request, at qnet.Time) {
+	t := &q.terms
 	if t.onTimer == nil {
 		t.onTimer = func() { e.sendTerms(q) }
 	}
-	t.timer = e.l.loop.After(e.retryAfter(t.tries), t.onTimer)
-	t.tries++
+	t.timer.Stop()
+	t.timer = e.l.loop.At(at, t.onTimer)
 }
 
 func (e *end) onLimit(m *Limit) {
@@ -91,19 +106,24 @@ func (e *end) onLimitAck(m *LimitAck) {
 		return
 	}
 	t := &q.terms
+	if t.tries == 1 {
+		e.answers.took(e.l.loop.Now().Sub(t.at))
+	}
 	t.timer.Stop()
 	t.waits = false
 	e.agree(q, m.Turn, m.Had)
-	if t.again {
-		e.tellTerms(q)
-	}
+	e.tellLimit(q)
 	e.serve()
 }
+
+// maxTurn is the largest turn that is taken from a peer: beyond it turns would not be
+// exact, and all later requests have such.
+const maxTurn = 1 << 52
 
 // agree takes the later of both ends' turns. That of the peer counts so many pairs: if
 // it has heard of more than this end, this end's turn is later as soon as it hears of them.
 func (e *end) agree(q *request, turn float64, had uint64) {
-	if q.state != reqActive || had > q.counted {
+	if q.state != reqActive || had > q.counted || turn > maxTurn {
 		return
 	}
 	x := q.Entry
