@@ -13,7 +13,7 @@ import (
 // tell each other where it is in their orders of service, so that these are the same
 // again if they have become different.
 
-// termsInterval is the least time from one LIMIT of a request to the next with another
+// termsInterval is the least time from a LIMIT that is not answered to one with another
 // limit (chosen).
 const termsInterval = time.Millisecond
 
@@ -39,7 +39,7 @@ func (e *end) tellLimit(q *request) {
 	if q.state != reqAgreed && q.state != reqActive && q.state != reqComplete || told(q.takes()) == t.limit {
 		return
 	}
-	if soon := t.at.Add(termsInterval); t.number > 0 && e.l.loop.Now() < soon {
+	if soon := t.at.Add(termsInterval); t.waits && e.l.loop.Now() < soon {
 		e.tellAt(q, soon)
 		return
 	}
