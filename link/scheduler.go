@@ -21,8 +21,8 @@ type Entry struct {
 	// where it costs nothing.
 	Quantum float64
 	// Claim is the number of cycles by which a request can be behind others at most: by
-	// more neither chance nor the steps in which pairs come leave one that both ends could
-	// serve, but a limit of one end does, of which the other does not know. 0: no bound.
+	// more neither chance nor the steps in which pairs come leave one that could be served,
+	// but slots and shortages do. 0: no bound.
 	Claim float64
 	// Turn is the scheduler's own: set by Admit, told to the other end, moved on by
 	// Served.
