@@ -375,8 +375,8 @@ func (e *end) onMismatch(m *Mismatch) {
 			e.atomic = q
 		}
 	}
-	if len(l.offered) > 0 && l.offered[0].ID != q.ID { // the orders differ
-		if first := e.requests[l.offered[0].ID]; first != nil {
+	if len(l.offered) > 0 {
+		if first := e.requests[l.offered[0].ID]; first != nil && first != q && first.in != nowhere { // the orders differ
 			e.compare(first)
 			e.compare(q)
 		}
