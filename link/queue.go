@@ -523,8 +523,8 @@ func (e *end) endRequest(id RequestID, code qnet.Code, text string) {
 	}
 	q.retry.Stop()
 	q.terms.timer.Stop()
-	e.deactivate(q)
 	q.state, q.tries, q.endCode, q.endText = reqEnding, 0, code, wire.Clip(text, maxText)
+	e.deactivate(q)
 	e.sendEnd(q)
 	e.serve()
 }
@@ -635,9 +635,9 @@ func (e *end) drop(q *request) {
 		e.trace("drop").Uint("request", uint64(q.ID)).Uint("got", q.got).End()
 	}
 	if q.state != reqEnding {
+		q.state = reqEnding
 		e.deactivate(q)
 	}
-	q.state = reqEnding
 	e.serve()
 }
 

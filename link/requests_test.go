@@ -587,3 +587,33 @@ func TestCancelEverywhere(t *testing.T) {
 		}
 	}
 }
+
+// With expire = "request" a void pair ends a request, once: not one that the layer above
+// has ended itself, and not one that has all its pairs by others that are void.
+func TestExpiredRequestEndsOnce(t *testing.T) {
+	for _, compat := range []link.Compat{{ExpireRequests: true}, {ExpireRequests: true, ReferenceRetries: true}} {
+		for seed := uint64(1); seed <= 40; seed++ {
+			w := newWorld(t, worldConfig{seed: seed, probability: 0.2, length: 20, lanes: 1 + int(seed%2)*3, compat: compat, noRepeat: compat.ReferenceRetries,
+				spec: physical.Spec{Readout: 100 * time.Microsecond, Init: 5 * time.Microsecond}, hazards: control.LinkConfig{Loss: 0.01 * float64(seed%3)}})
+			var ids []link.RequestID
+			for i := range 10 {
+				ids = append(ids, w.ends[i%2].create(link.Request{Type: link.Measure, Pairs: 500, Limit: 1 << 40, Deadline: qnet.Never}))
+			}
+			w.run(time.Duration(1000+w.rng.IntN(10000)) * time.Microsecond)
+			for i, id := range ids[:5] {
+				if c := w.ends[i%2].requests[id]; !c.ended {
+					c.ended = true
+					w.ends[i%2].layer.End(theLink, id, qnet.ErrCancelled)
+				}
+			}
+			w.run(10 * time.Second)
+			for _, e := range w.ends {
+				for _, id := range ids {
+					if c := e.requests[id]; c != nil && c.err == nil && c.ended && len(c.measured) < 500 && !slices.Contains(ids[:5], id) {
+						t.Errorf("seed %d: request %d ended well with %d pairs", seed, id, len(c.measured))
+					}
+				}
+			}
+		}
+	}
+}
