@@ -155,6 +155,7 @@ func (l *lane) lose(seq uint64, n int) {
 	}
 	e, id := l.e, l.bulk.id
 	q := e.requests[id]
+	e.missed(q, uint64(n))
 	s := span{seq, seq}
 	for end := seq + uint64(n); seq < end; seq++ {
 		void := e.isVoid(seq)
@@ -217,6 +218,7 @@ func (l *lane) join() {
 		}
 		b.heralds.pop()
 		if e.isVoid(h.seq) {
+			e.missed(q, 1)
 			e.lack(q, 1)
 			continue
 		}
@@ -229,12 +231,12 @@ func (l *lane) join() {
 			}
 			continue
 		}
-		e.remember(taken{span: span{h.seq, h.seq + 1}, id: q.ID})
-		if e.voidable(q) {
-			q.digest ^= digestOf(h.seq, 0)
-		} else {
-			q.digest ^= digestOf(h.seq, h.label)
+		mark := digestOf(h.seq, h.cycle, h.label)
+		q.digest ^= mark
+		if !e.voidable(q) {
+			mark = 0 // it is not given back
 		}
+		e.remember(taken{span: span{h.seq, h.seq + 1}, id: q.ID, mark: mark})
 		out = append(out, Measured{Seq: h.seq, Label: h.label, Basis: o.basis, Bit: o.bit, Created: e.cfg.Cycles.Instant(h.cycle), Goodness: q.goodness})
 	}
 	e.measured = out

@@ -326,6 +326,41 @@ func TestPairOfARequestOfBefore(t *testing.T) {
 	w.rest()
 }
 
+// The same of a half that is on its way into storage when the peer restarts.
+func TestMoveOfARequestOfBefore(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 1, probability: 0.02, length: 1000, spec: physical.Spec{Storage: 8, Init: 5 * time.Microsecond, Gate2: 2 * time.Second}})
+	r := link.Request{Pairs: 3, Store: true, Limit: 1 << 40, Deadline: qnet.Never}
+	heard := false
+	w.net.SetFilter(func(from, to qnet.NodeID, _ control.Class, t wire.Type, _ []byte) control.Verdict {
+		heard = heard || from == station && to == bob && t == (*link.Reply)(nil).Type()
+		return control.Verdict{}
+	})
+	id := w.ends[0].create(r)
+	for !heard {
+		w.run(time.Microsecond)
+	}
+	w.run(10 * time.Microsecond)
+	w.restart(0)
+	since := w.loop.Now()
+	if again := w.ends[0].create(r); again != id {
+		t.Fatalf("request %d after %d: the test needs the same identity", again, id)
+	}
+	w.runUntil(time.Minute, func() bool { return w.ended(id) })
+	for side, e := range w.ends {
+		c := e.requests[id]
+		for _, p := range c.pairs {
+			if p.Created < since {
+				t.Errorf("side %d: pair %d is of %v, its request of %v", side, p.Seq, p.Created, since)
+			}
+		}
+		if len(c.pairs) != 3 {
+			t.Errorf("side %d: %d pairs, want 3", side, len(c.pairs))
+		}
+	}
+	w.run(time.Second)
+	w.rest()
+}
+
 // An end that alone has lost the station counts the pattern of its attempts anew, where
 // storage has to be initialised all the time: that the ends never attempt at the same
 // time is found out.

@@ -500,17 +500,20 @@ func TestFaultsAreTold(t *testing.T) {
 // A station that tells the ends of different pairs, or of the same with different
 // names, is found out: no request ends well of which the ends do not have the same.
 func TestTwoFacedStation(t *testing.T) {
-	for _, what := range []string{"seq", "label"} {
+	for _, what := range []string{"seq", "label", "order"} {
 		w := newWorld(t, worldConfig{seed: 15, probability: 0.01, lanes: 2, length: 200})
 		w.net.SetFilter(func(_, to qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
 			var r link.Reply
-			if to != bob || ty != r.Type() || wire.Parse(b, &r) != nil || r.Seq%10 != 3 {
+			if to != bob || ty != r.Type() || wire.Parse(b, &r) != nil || r.Seq == 0 {
 				return control.Verdict{}
 			}
-			if what == "label" {
+			switch lie := r.Seq%10 == 3; {
+			case what == "label" && lie:
 				r.Label ^= 3
-			} else {
+			case what == "seq" && lie:
 				r.Seq += 1 << 10
+			case what == "order": // the numbers of each two pairs are swapped
+				r.Seq ^= 1
 			}
 			copy(b, wire.Append(nil, &r)) // as long as it was
 			return control.Verdict{}
@@ -518,6 +521,9 @@ func TestTwoFacedStation(t *testing.T) {
 		var ids []link.RequestID
 		for i := range 10 {
 			ids = append(ids, w.ends[i%2].create(link.Request{Pairs: 10, Limit: 1 << 40, Deadline: qnet.Never}))
+			if what == "order" { // of pairs of one request
+				w.run(time.Second)
+			}
 		}
 		w.run(time.Minute)
 		found := 0
@@ -533,7 +539,7 @@ func TestTwoFacedStation(t *testing.T) {
 			switch same := slices.Equal(names(a), names(b)); {
 			case !a.ended || !b.ended || (a.err == nil) != (b.err == nil):
 				t.Errorf("%s: request %d: %v %v, %v %v", what, id, a.ended, a.err, b.ended, b.err)
-			case a.err == nil && !same:
+			case a.err == nil && (!same || what == "order"):
 				t.Errorf("%s: request %d ends well, with pairs %v and %v", what, id, names(a), names(b))
 			case a.err != nil:
 				found++
@@ -597,6 +603,46 @@ func TestTwoFacedMeasurements(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A station that tells the ends the same numbers and labels, but of other cycles, is
+// found out: of what each has measured the pairs are not one pair. Of some 50 checks none
+// is made with probability (7/8)^400 < 1e-23.
+func TestTwoFacedCycles(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 5, probability: 0.01, length: 20})
+	l := w.lie(station)
+	var gens [2]link.Gen
+	l.heard = func(from qnet.NodeID, b []byte) {
+		var g link.Gen
+		if wire.Parse(b, &g) == nil && len(g.Candidates) > 0 {
+			gens[from-alice] = g
+		}
+	}
+	seq := uint64(seqBase + 100)
+	for i := range 200 {
+		id := w.ends[i%2].create(link.Request{Type: link.Measure, Pairs: 4, Limit: 1 << 40, Deadline: w.loop.Now().Add(time.Second)})
+		w.run(2 * time.Millisecond)
+		now := w.cycles.From(w.loop.Now())
+		cycles := []uint64{now - 100, now - 90, now - 80, now - 70, now - 60}
+		labels := make([]qnet.BellLabel, len(cycles))
+		if n := w.fabric.Link(theLink).HeraldBulk([2]uint32{0, 0}, 0, cycles, labels); n != len(cycles) {
+			t.Fatalf("%d of %d attempts are heralded", n, len(cycles))
+		}
+		for side := range gens { // one is told of the first four, the other of the last
+			m := &link.BulkReply{Link: theLink, Window: gens[side].Window, ID: id, Seq: seq, Cycle: cycles[side], Steps: []uint64{0, 10, 10, 10}, Labels: []byte{0}, Done: true}
+			l.tell(t, alice+qnet.NodeID(side), m)
+		}
+		seq += 4
+		w.run(100 * time.Millisecond)
+		for side, e := range w.ends {
+			if c := e.requests[id]; !c.ended || len(c.measured) != 4 {
+				t.Fatalf("side %d: request %d has %d pairs, ended %v", side, id, len(c.measured), c.ended)
+			}
+		}
+	}
+	if n := w.ends[0].layer.Status()[0].Frames.Unexpected + w.ends[1].layer.Status()[0].Frames.Unexpected; n == 0 {
+		t.Error("nobody has noticed")
 	}
 }
 

@@ -162,7 +162,7 @@ func (m *End) Fields(c *wire.Codec) {
 	idField(c, &m.ID)
 	wire.Uint(c, "code", &m.Code, 0, "why")
 	c.String("text", &m.Text, maxText, "the same for people, if there is more to say")
-	c.Uvarint("digest", &m.Digest, "with code 0, of the pairs that the sender has: the exclusive or over them of the 62 high bits of SplitMix64 at 4·seq + label")
+	c.Uvarint("digest", &m.Digest, "with code 0, of the pairs that the sender has: the exclusive or over them of the 62 high bits of SplitMix64 at cycle + SplitMix64 at 4·seq + label")
 }
 
 // EndAck answers End: the sender has the request no more.

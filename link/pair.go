@@ -26,14 +26,14 @@ func (l *lane) succeeded(m *Reply) {
 	e.estimator.hear(e.l.dev.Now().Sub(created) - 2*e.cfg.Delay)
 	void := m.Lost || q == nil || q.full() || q.group() != l.group || e.stale(q, m.Label, created)
 	if void || e.interrupts(q, m.Seq) {
-		e.missed(q)
+		e.missed(q, 1)
 		l.release()
 		e.expire(m.Seq, m.ID, false)
 		e.serve()
 		return
 	}
 	if e.isVoid(m.Seq) {
-		e.missed(q)
+		e.missed(q, 1)
 		e.lack(q, 1)
 		l.release()
 		e.serve()
@@ -53,8 +53,9 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	e.trace("pair").Uint("request", uint64(m.ID)).Uint("seq", m.Seq).Uint("cycle", m.Cycle).Str("label", m.Label.String()).End()
-	e.remember(taken{span: span{m.Seq, m.Seq + 1}, id: q.ID, together: q.consecutive, label: m.Label})
-	q.digest ^= digestOf(m.Seq, m.Label)
+	mark := digestOf(m.Seq, m.Cycle, m.Label)
+	e.remember(taken{span: span{m.Seq, m.Seq + 1}, id: q.ID, together: q.consecutive, mark: mark})
+	q.digest ^= mark
 	e.took(q, 1)
 	p := Pair{Link: e.cfg.ID, Request: q.ID, Seq: m.Seq, Label: m.Label, Qubit: l.qubit, Created: created}
 	l.state = laneHeld
@@ -69,11 +70,11 @@ func (l *lane) succeeded(m *Reply) {
 	e.serve()
 }
 
-// missed moves a request, which may be over, on as the pair does at the other end that
-// took it: the order in which both ends serve requests is to be the same.
-func (e *end) missed(q *request) {
+// missed moves a request, which may be over, on as the pairs do at the other end that
+// took them: the order in which both ends serve requests is to be the same.
+func (e *end) missed(q *request, pairs uint64) {
 	if q != nil {
-		e.served(q, 1)
+		e.served(q, pairs)
 	}
 }
 
@@ -130,6 +131,11 @@ func (l *lane) moved(r physical.Result) {
 	p.Qubit = l.storage
 	l.storage, l.pair = physical.Qubit{}, Pair{}
 	l.release()
+	if l.forgotten { // as has the peer; another request may have the identity
+		e.free(p.Qubit)
+		e.serve()
+		return
+	}
 	q := e.requests[p.Request]
 	if q != nil {
 		q.pending--
@@ -289,13 +295,17 @@ func (q *request) hear(digest uint64) {
 // same ones, else one that this end has is void there.
 func (q *request) confirmed() bool { return q.complete && q.told == q.digest }
 
-// digestOf returns what one pair adds to a digest: 62 bits of SplitMix64 (Steele, Lea
-// and Flood, OOPSLA 2014).
-func digestOf(seq uint64, label qnet.BellLabel) uint64 {
-	x := (seq<<2 | uint64(label)) + 0x9e3779b97f4a7c15
+// digestOf returns what one pair adds to a digest, 62 bits.
+func digestOf(seq, cycle uint64, label qnet.BellLabel) uint64 {
+	return mix(mix(seq<<2|uint64(label))+cycle) >> 2
+}
+
+// mix is a step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return (x ^ x>>31) >> 2
+	return x ^ x>>31
 }
 
 // finish is the good end of a request.
@@ -310,7 +320,7 @@ func (e *end) giveBack(seq uint64) taken {
 	t := e.unname(seq)
 	if q := e.requests[t.id]; q != nil && q.state != reqEnding {
 		q.got--
-		q.digest ^= digestOf(seq, t.label)
+		q.digest ^= t.mark
 		if q.state == reqComplete {
 			q.retry.Stop()
 			q.state = reqActive

@@ -21,8 +21,8 @@ type taken struct {
 	span
 	id       RequestID
 	together bool
-	label    qnet.BellLabel // of pairs that are kept
-	at       qnet.Time      // when the last of them was
+	mark     uint64    // what each has added to the digest; 0 if it will not be given back
+	at       qnet.Time // when the last of them was
 }
 
 // Runs of pairs are remembered until they are so old that the peer has long heard of
@@ -45,7 +45,7 @@ func (e *end) remember(n taken) {
 	n.at = e.l.loop.Now()
 	i := e.runsTo(n.first)
 	if i > r.head {
-		if t := &r.items[i-1]; t.id == n.id && t.end == n.first && t.label == n.label {
+		if t := &r.items[i-1]; t.id == n.id && t.end == n.first && t.mark == n.mark {
 			t.end, t.at = n.end, n.at
 			return
 		}

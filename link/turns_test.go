@@ -9,6 +9,7 @@ import (
 	"qstack/physical"
 	"qstack/qnet"
 	"qstack/qnet/control"
+	"qstack/qnet/wire"
 )
 
 // stream begins a measured stream that takes all it can get, from one side.
@@ -425,6 +426,38 @@ func TestLimitOfOneEnd(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Pairs that are announced once, and of which an end did not hear, move the turn of
+// their request at both ends, which go on to attempt for the same requests: no more
+// pairs are missing than the announcements had that were lost, and no end is told that
+// the other attempts for others more often than they were lost.
+func TestTurnsOfPairsThatOneEndLost(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		w := newWorld(t, worldConfig{seed: 12, probability: 0.001, lanes: lanes, length: 2000, compat: link.Compat{ReferenceRetries: true}, noRepeat: true})
+		for i := range 60 {
+			w.ends[i%2].create(link.Request{Type: link.Measure, Pairs: 1000, Deadline: qnet.Never, Limit: 1 << 40})
+		}
+		lost, void := 0, 0
+		w.net.SetFilter(func(_, _ qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
+			var m link.BulkReply
+			if ty != m.Type() || w.rng.IntN(100) > 0 || wire.Parse(b, &m) != nil {
+				return control.Verdict{}
+			}
+			lost++
+			void += len(m.Steps)
+			return control.Verdict{Action: control.Drop}
+		})
+		w.run(5 * time.Second)
+		got := 0
+		for _, c := range w.ends[0].requests {
+			got += len(c.measured)
+		}
+		w.about("all requests", got+void, 5e6*0.001*float64(lanes), 0.02)
+		if n := w.station.Frames().Sent[(*link.Mismatch)(nil).Type()&0xf]; n > uint64(lost) {
+			t.Errorf("%d lanes: the ends are told %d times that they attempt for different requests; %d announcements were lost", lanes, n, lost)
 		}
 	}
 }
