@@ -57,7 +57,7 @@ type lane struct {
 	state    laneState
 	group    group // of requests that the qubit was armed for
 	unwanted bool  // arming: give the qubits back when they are ready
-	freeing  bool  // held: the qubit has been given back
+	freeing  bool  // held: the qubit is being given back, and will be free unless others take it
 	// forgotten: what the window brings is of requests of a peer that is gone, whose
 	// identities another may use again.
 	forgotten bool
@@ -80,6 +80,7 @@ type lane struct {
 	void      bool // it was voided meanwhile
 
 	onAlloc    func(physical.Result) // method values, made once
+	onFreed    func(physical.Result)
 	onArmed    func(physical.Result)
 	onOutcomes func(physical.Outcomes, error)
 	onTimer    func()
@@ -87,7 +88,7 @@ type lane struct {
 
 func (l *lane) init(e *end, index uint32) {
 	*l = lane{e: e, index: index, window: windowBase}
-	l.onAlloc, l.onArmed, l.onOutcomes, l.onTimer = l.allocated, l.armed, l.measured, l.timeout
+	l.onAlloc, l.onFreed, l.onArmed, l.onOutcomes, l.onTimer = l.allocated, l.given, l.armed, l.measured, l.timeout
 }
 
 // works reports whether the lane attempts, or is about to.
@@ -176,7 +177,8 @@ func (l *lane) armFailed(err error) {
 	l.state = laneHeld
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
 	if errors.Is(err, qnet.ErrNoMemory) {
-		return // it is somebody else's; we are told when it is free
+		l.e.serve() // it is somebody else's; we are told when it is free
+		return
 	}
 	if l.group.keep && errors.Is(err, qnet.ErrUnsupported) {
 		// The link can not keep pairs, now or later.
@@ -212,7 +214,16 @@ func (l *lane) release() {
 	l.timer.Stop()
 	l.freeStorage()
 	l.freeing = true
-	l.e.l.dev.Do(physical.Op{Kind: physical.OpFree, A: l.qubit}, nil)
+	l.e.l.dev.Do(physical.Op{Kind: physical.OpFree, A: l.qubit}, l.onFreed)
+}
+
+// given is the device's answer that the qubit was given back, of which it tells in this
+// instant unless somebody else has it already.
+func (l *lane) given(physical.Result) {
+	if l.freeing {
+		l.timer.Stop()
+		l.timer = l.e.l.loop.After(0, l.onTimer)
+	}
 }
 
 // close ends the lane's window, if it has one.
@@ -309,11 +320,16 @@ func (e *end) firstRefresh(g group) time.Duration {
 }
 
 // timeout extends the window, less and less often while nothing comes of it. A
-// window that closes is closed again.
+// window that closes is closed again, and a qubit that was given back is somebody else's.
 func (l *lane) timeout() {
 	e := l.e
-	if l.state == laneClosing {
+	switch l.state {
+	case laneClosing:
 		l.sendClose()
+		return
+	case laneHeld:
+		l.freeing = false
+		e.serve()
 		return
 	}
 	if l.astray() {

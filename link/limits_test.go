@@ -139,3 +139,36 @@ func TestLanesShareAQubit(t *testing.T) {
 	}
 	t.Logf("armed %v and %v times, refused %d and %d times", devices[0].armed, devices[1].armed, devices[0].refused, devices[1].refused)
 }
+
+// A lane whose qubit others take as soon as it is given back is none to attempt with: what
+// is left goes to what both ends attempt for.
+func TestLanesBesideOthers(t *testing.T) {
+	for seed := range uint64(300) {
+		w := newWorld(t, worldConfig{seed: seed, probability: 0.01, lanes: 3, length: 1000, spec: physical.Spec{Communication: 2, Init: 5 * time.Microsecond}})
+		w.ends[0].bases, w.ends[1].bases = pauli, pauli
+		var ids []link.RequestID
+		for i := range 40 {
+			r := link.Request{Type: link.Type(w.rng.IntN(2)), Pairs: 1 + w.rng.Uint64N(10), Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli}
+			ids = append(ids, w.ends[i%2].create(r))
+			w.run(time.Duration(w.rng.IntN(1000)) * time.Microsecond)
+			if i != 10 {
+				continue
+			}
+			for _, e := range w.ends { // one qubit of two is another's from now on
+				var take func()
+				take = func() {
+					e.dev.Do(physical.Op{Kind: physical.OpPrepare, Link: theLink, Lane: 2}, func(r physical.Result) {
+						if r.Err != nil {
+							w.loop.After(time.Microsecond, take)
+						}
+					})
+				}
+				take()
+			}
+		}
+		w.run(5 * time.Second)
+		if !w.all(ids)() {
+			t.Errorf("seed %d: requests of 200 pairs or so are open after 5 s, in which one lane alone has 50,000", seed)
+		}
+	}
+}
