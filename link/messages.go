@@ -366,6 +366,7 @@ type Limit struct {
 	Number uint64
 	Limit  uint64
 	Turn   float64
+	Shift  float64
 	Had    uint64
 }
 
@@ -382,12 +383,13 @@ func (m *Limit) Fields(c *wire.Codec) {
 	idField(c, &m.ID)
 	c.Uvarint("number", &m.Number, "grows with each of the request, so that one that was overtaken is known")
 	limitField(c, &m.Limit)
-	turnFields(c, &m.Turn, &m.Had)
+	turnFields(c, &m.Turn, &m.Shift, &m.Had)
 }
 
 // turnFields visits where a request is in the order of service.
-func turnFields(c *wire.Codec, turn *float64, had *uint64) {
+func turnFields(c *wire.Codec, turn, shift *float64, had *uint64) {
 	c.Float("turn", turn, "of the request at the sender, as its scheduler counts")
+	c.Float("shift", shift, "what is added to the turns of all requests that may be served when this one may, beside others")
 	c.Uvarint("had", had, "pairs that this turn counts")
 }
 
@@ -397,6 +399,7 @@ type LimitAck struct {
 	ID     RequestID
 	Number uint64
 	Turn   float64
+	Shift  float64
 	Had    uint64
 }
 
@@ -412,7 +415,7 @@ func (m *LimitAck) Fields(c *wire.Codec) {
 	linkField(c, &m.Link)
 	idField(c, &m.ID)
 	c.Uvarint("number", &m.Number, "as in Limit")
-	turnFields(c, &m.Turn, &m.Had)
+	turnFields(c, &m.Turn, &m.Shift, &m.Had)
 }
 
 // LinkExpire voids one pair.

@@ -110,12 +110,23 @@ func (h *ready) changed() {
 	}
 }
 
-// classOf returns the class that a request belongs to.
-func (h *ready) classOf(q *request) *class {
+// number returns that of the class that a request belongs to.
+func (h *ready) number(q *request) int {
 	n := 2 * h.sched.Class(&q.Entry)
 	if q.store {
 		n++
 	}
+	return n
+}
+
+// idle reports whether no request of the class of one is wanted.
+func (h *ready) idle(q *request) bool {
+	return q.Class >= len(h.classes) || h.classes[q.Class] == nil || h.classes[q.Class].len() == 0
+}
+
+// classOf returns the class that a request belongs to.
+func (h *ready) classOf(q *request) *class {
+	n := q.Class
 	for n >= len(h.classes) {
 		h.classes = append(h.classes, nil)
 	}

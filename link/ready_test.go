@@ -32,6 +32,7 @@ func TestReadyIsInOrder(t *testing.T) {
 					q, gone = gone[len(gone)-1], gone[:len(gone)-1] // wanted again
 					q.Turn = float64(rng.IntN(100))
 				}
+				q.Class = h.number(q)
 				h.add(q)
 				list = append(list, q)
 			case k < 5 || len(list) > maxHead && rng.IntN(400) == 0:
@@ -122,7 +123,9 @@ func TestReadyFilterCostsNothing(t *testing.T) {
 	h := ready{sched: sched}
 	rng := rand.New(rand.NewPCG(1, 1))
 	for place := range uint64(10_000) {
-		h.add(&request{Entry: Entry{Place: place, Purpose: rng.Uint64N(4)}, store: rng.IntN(2) == 0})
+		q := &request{Entry: Entry{Place: place, Purpose: rng.Uint64N(4)}, store: rng.IntN(2) == 0}
+		q.Class = h.number(q)
+		h.add(q)
 	}
 	odd := func(e *Entry) bool { return e.Purpose%2 == 1 }
 	sched.compared, sched.asked = 0, 0

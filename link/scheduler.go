@@ -15,14 +15,17 @@ type Entry struct {
 	Pairs        uint64 // 0: until ended
 	Deadline     uint64 // the attempt cycle at which both ends give up; 0 for none
 	Purpose, Tag uint64
+	// Class is the number of those requests that may be served in the same cycles, and
+	// lack the same: 0 or above, and there are few. It is set before Admit.
+	Class int
 	// PairCycles is the estimated number of attempt cycles that one pair takes.
 	PairCycles float64
 	// Quantum is the number of cycles that are worth a change to another request; 0
 	// where it costs nothing.
 	Quantum float64
-	// Claim is the number of cycles by which a request can be behind others at most: by
-	// more neither chance nor the steps in which pairs come leave one that could be served,
-	// but slots and shortages do. 0: no bound.
+	// Claim is the number of cycles by which a request can be behind others of its class,
+	// and its class behind others, at most: by more neither chance nor the steps in which
+	// pairs come leave one that could be served, but slots and shortages do. 0: no bound.
 	Claim float64
 	// Turn is the scheduler's own: set by Admit, told to the other end, moved on by
 	// Served.
@@ -39,10 +42,16 @@ type Scheduler interface {
 	Admit(e *Entry, cycle uint64)
 	// Served tells that pairs of a request were made.
 	Served(e *Entry, pairs uint64)
+	// Idle tells that no request of the class of e was wanted until now, so that the
+	// class has no claim to what it did not take.
+	Idle(e *Entry)
 	// Resume tells that a request is wanted again that was not for a while.
 	Resume(e *Entry)
 	// Left tells that a request is out of the queue, of which so many pairs were to come.
 	Left(e *Entry, pairs uint64)
+	// Shift returns by how much the turns of the class of e are later beside those of
+	// other classes, at least so much from now on. The ends tell each other.
+	Shift(e *Entry, least float64) float64
 	// Before reports whether a is served before b. It is a strict order.
 	Before(a, b *Entry) bool
 	// Class returns the number, from 0 on, of the class of a request: those of one
@@ -64,11 +73,17 @@ func (FCFS) Admit(*Entry, uint64) {}
 // Served implements Scheduler.
 func (FCFS) Served(*Entry, uint64) {}
 
+// Idle implements Scheduler.
+func (FCFS) Idle(*Entry) {}
+
 // Resume implements Scheduler.
 func (FCFS) Resume(*Entry) {}
 
 // Left implements Scheduler.
 func (FCFS) Left(*Entry, uint64) {}
+
+// Shift implements Scheduler.
+func (FCFS) Shift(*Entry, float64) float64 { return 0 }
 
 // Before implements Scheduler.
 func (FCFS) Before(a, b *Entry) bool { return a.Place < b.Place }
@@ -92,25 +107,76 @@ func (EDF) Before(a, b *Entry) bool {
 	return a.Place < b.Place
 }
 
+// clock is a virtual time, the Turn of what was served last. Each class has its own, which
+// stands still while the class may not be served, or by fewer lanes than others: so the
+// requests of a class are always served as they are to be beside each other.
+type clock struct {
+	now     float64 // the latest of all classes
+	classes []classClock
+}
+
+type classClock struct {
+	front  float64                  // Turn of what was served last
+	shift  float64                  // to be added to turns of the class beside those of others
+	finish [MaxPriority + 1]float64 // Weighted: by priority, of what has joined
+}
+
+// class returns the clock of a class.
+func (c *clock) class(n int) *classClock {
+	for n >= len(c.classes) {
+		c.classes = append(c.classes, classClock{})
+	}
+	return &c.classes[n]
+}
+
+// serve moves the clocks on to a turn that is served. A class that is behind others by
+// more than a claim goes on from there.
+func (c *clock) serve(t *classClock, turn, claim float64) {
+	t.front = max(t.front, turn)
+	c.now = max(c.now, t.front+t.shift)
+	if claim > 0 {
+		t.shift = max(t.shift, c.now-t.front-claim)
+	}
+}
+
+// idle has a class go on from the time of the others.
+func (c *clock) idle(t *classClock) { t.front = max(t.front, c.now-t.shift) }
+
+// before reports whether a is before b by this clock, and whether they are at one time.
+func (c *clock) before(a, b *Entry) (before, same bool) {
+	x, y := a.Turn, b.Turn
+	if a.Class != b.Class {
+		x += c.class(a.Class).shift
+		y += c.class(b.Class).shift
+	}
+	return x < y, x == y
+}
+
 // Fair serves the larger priority before the smaller, and lets the requests of
 // one priority share the link: each has had as much time of it as any other since
 // it came (start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996). A Fair
 // belongs to one end of one link.
 type Fair struct {
-	now [MaxPriority + 1]float64 // by priority: virtual time, the Turn of what was served last
+	clocks [MaxPriority + 1]clock // by priority
 }
 
-func (f *Fair) clock(e *Entry) *float64 { return &f.now[min(e.Priority, MaxPriority)] }
+func (f *Fair) clock(e *Entry) (*clock, *classClock) {
+	c := &f.clocks[min(e.Priority, MaxPriority)]
+	return c, c.class(e.Class)
+}
 
 // Admit implements Scheduler.
-func (f *Fair) Admit(e *Entry, _ uint64) { e.Turn = *f.clock(e) }
+func (f *Fair) Admit(e *Entry, _ uint64) {
+	_, t := f.clock(e)
+	e.Turn = t.front
+}
 
 // Served implements Scheduler.
 func (f *Fair) Served(e *Entry, pairs uint64) {
-	now := f.clock(e)
-	*now = max(*now, e.Turn)
+	c, t := f.clock(e)
+	c.serve(t, e.Turn, e.Claim)
 	if e.Claim > 0 {
-		e.Turn = max(e.Turn, *now-e.Claim)
+		e.Turn = max(e.Turn, t.front-e.Claim)
 	}
 	turn := float64(pairs)*e.PairCycles + e.owed
 	if e.owed = 0; e.Quantum > 0 { // in whole ones, so that it does not matter in what parts pairs come
@@ -119,25 +185,43 @@ func (f *Fair) Served(e *Entry, pairs uint64) {
 	e.Turn += turn - e.owed
 }
 
+// Idle implements Scheduler.
+func (f *Fair) Idle(e *Entry) {
+	c, t := f.clock(e)
+	c.idle(t)
+}
+
 // Resume implements Scheduler: what was not wanted has no claim to what it did
 // not take, but for a quantum, the unit in which turns are counted.
-func (f *Fair) Resume(e *Entry) { e.Turn = max(e.Turn, *f.clock(e)-e.Quantum) }
+func (f *Fair) Resume(e *Entry) {
+	_, t := f.clock(e)
+	e.Turn = max(e.Turn, t.front-e.Quantum)
+}
 
 // Left implements Scheduler: of the last quantum the next ones know that they come
 // after what was taken of it.
 func (f *Fair) Left(e *Entry, _ uint64) {
-	if now := f.clock(e); e.owed > 0 {
-		*now = max(*now, e.Turn+e.owed)
+	if e.owed > 0 {
+		c, t := f.clock(e)
+		c.serve(t, e.Turn+e.owed, 0)
 	}
+}
+
+// Shift implements Scheduler.
+func (f *Fair) Shift(e *Entry, least float64) float64 {
+	_, t := f.clock(e)
+	t.shift = max(t.shift, least)
+	return t.shift
 }
 
 // Before implements Scheduler.
 func (f *Fair) Before(a, b *Entry) bool {
-	switch {
-	case a.Priority != b.Priority:
+	if a.Priority != b.Priority {
 		return a.Priority > b.Priority
-	case a.Turn != b.Turn:
-		return a.Turn < b.Turn
+	}
+	c, _ := f.clock(a)
+	if before, same := c.before(a, b); !same {
+		return before
 	}
 	return a.Place < b.Place
 }
@@ -166,17 +250,21 @@ type Weighted struct {
 	// what joins an idle queue is not put behind what was served meanwhile.
 	Reference bool
 
-	finish [MaxPriority + 1]float64 // by priority, of what has joined
-	now    [MaxPriority + 2]float64 // virtual time, the start of what was served last; that of all weighted priorities is the last
+	clocks [MaxPriority + 2]clock // by priority; the last is that of all weighted ones
 }
 
-// clock returns the virtual time that a priority lives in, and its share.
-func (w *Weighted) clock(priority uint8) (now *float64, share float64) {
-	share, strict := w.weight(priority)
-	if !strict {
-		return &w.now[MaxPriority+1], share
+// clock returns the virtual time that a request lives in, and its share.
+func (w *Weighted) clock(e *Entry) (c *clock, t *classClock, share float64) {
+	share, strict := w.weight(e.Priority)
+	c = &w.clocks[MaxPriority+1]
+	if strict {
+		c = &w.clocks[min(e.Priority, MaxPriority)]
 	}
-	return &w.now[min(priority, MaxPriority)], share
+	class := e.Class
+	if w.Reference {
+		class = 0
+	}
+	return c, c.class(class), share
 }
 
 // weight returns the share of a priority, and whether it is served strictly.
@@ -193,10 +281,10 @@ func (w *Weighted) weight(priority uint8) (share float64, strict bool) {
 
 // Admit implements Scheduler.
 func (w *Weighted) Admit(e *Entry, cycle uint64) {
-	now, share := w.clock(e.Priority)
-	finish := &w.finish[min(e.Priority, MaxPriority)]
+	_, t, share := w.clock(e)
+	finish := &t.finish[min(e.Priority, MaxPriority)]
 	pairs := max(1, float64(e.Pairs))
-	start := max(*now, *finish)
+	start := max(t.front, *finish)
 	if w.Reference {
 		start = max(float64(cycle), *finish)
 	}
@@ -212,33 +300,50 @@ func (w *Weighted) Admit(e *Entry, cycle uint64) {
 
 // Served implements Scheduler.
 func (w *Weighted) Served(e *Entry, pairs uint64) {
-	now, share := w.clock(e.Priority)
-	*now = max(*now, e.Turn-e.PairCycles/share)
-	if e.Claim > 0 && !w.Reference && !e.Atomic {
-		e.Turn = max(e.Turn, *now-e.Claim/share)
+	c, t, share := w.clock(e)
+	if w.Reference {
+		if !e.Atomic || e.Pairs == 0 {
+			e.Turn += float64(pairs) * e.PairCycles
+		}
+		return
 	}
-	switch {
-	case e.Atomic && e.Pairs > 0:
-	case w.Reference:
-		e.Turn += float64(pairs) * e.PairCycles
-	default:
-		e.Turn += float64(pairs) * e.PairCycles / share
+	claim := e.Claim / share
+	c.serve(t, e.Turn-e.PairCycles/share, claim)
+	if e.Atomic && e.Pairs > 0 {
+		return
 	}
+	if claim > 0 {
+		e.Turn = max(e.Turn, t.front-claim)
+	}
+	e.Turn += float64(pairs) * e.PairCycles / share
+}
+
+// Idle implements Scheduler.
+func (w *Weighted) Idle(e *Entry) {
+	c, t, _ := w.clock(e)
+	c.idle(t)
 }
 
 // Resume implements Scheduler: what was not wanted has no claim to what it did
 // not take.
 func (w *Weighted) Resume(e *Entry) {
-	if now, _ := w.clock(e.Priority); !w.Reference {
-		e.Turn = max(e.Turn, *now)
+	if _, t, _ := w.clock(e); !w.Reference {
+		e.Turn = max(e.Turn, t.front)
 	}
 }
 
 // Left implements Scheduler.
 func (w *Weighted) Left(e *Entry, pairs uint64) {
-	if share, _ := w.weight(e.Priority); !w.Reference {
-		w.finish[min(e.Priority, MaxPriority)] -= float64(pairs) * e.PairCycles / share
+	if _, t, share := w.clock(e); !w.Reference {
+		t.finish[min(e.Priority, MaxPriority)] -= float64(pairs) * e.PairCycles / share
 	}
+}
+
+// Shift implements Scheduler.
+func (w *Weighted) Shift(e *Entry, least float64) float64 {
+	_, t, _ := w.clock(e)
+	t.shift = max(t.shift, least)
+	return t.shift
 }
 
 // Before implements Scheduler.
@@ -250,8 +355,10 @@ func (w *Weighted) Before(a, b *Entry) bool {
 		return sa
 	case sa && a.Priority != b.Priority:
 		return a.Priority > b.Priority
-	case a.Turn != b.Turn:
-		return a.Turn < b.Turn
+	}
+	c, _, _ := w.clock(a)
+	if before, same := c.before(a, b); !same {
+		return before
 	}
 	return a.Place < b.Place
 }

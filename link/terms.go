@@ -62,7 +62,7 @@ func (e *end) sendTerms(q *request) {
 		t.limit, t.waits, t.tries = limit, true, 0
 	}
 	t.at = e.l.loop.Now()
-	e.send(e.cfg.Peer, &Limit{Link: e.cfg.ID, ID: q.ID, Number: t.number, Limit: t.limit, Turn: q.Turn, Had: q.counted})
+	e.send(e.cfg.Peer, &Limit{Link: e.cfg.ID, ID: q.ID, Number: t.number, Limit: t.limit, Turn: q.Turn, Shift: e.sched.Shift(&q.Entry, 0), Had: q.counted})
 	e.tellAt(q, t.at.Add(e.answers.wait(t.tries, e.retryAfter(0))))
 	t.tries++
 }
@@ -90,10 +90,10 @@ func (e *end) onLimit(m *Limit) {
 		q.terms.heard = m.Number
 		before := q.wants()
 		q.peerLimit = m.Limit
-		e.agree(q, m.Turn, m.Had)
+		e.agree(q, m.Turn, m.Shift, m.Had)
 		e.rewant(q, before)
 	}
-	ack.Turn, ack.Had = q.Turn, q.counted
+	ack.Turn, ack.Shift, ack.Had = q.Turn, e.sched.Shift(&q.Entry, 0), q.counted
 	e.send(e.cfg.Peer, &ack)
 }
 
@@ -111,7 +111,7 @@ func (e *end) onLimitAck(m *LimitAck) {
 	}
 	t.timer.Stop()
 	t.waits = false
-	e.agree(q, m.Turn, m.Had)
+	e.agree(q, m.Turn, m.Shift, m.Had)
 	e.tellLimit(q)
 	e.serve()
 }
@@ -120,10 +120,18 @@ func (e *end) onLimitAck(m *LimitAck) {
 // exact, and all later requests have such.
 const maxTurn = 1 << 52
 
-// agree takes the later of both ends' turns. That of the peer counts so many pairs: if
-// it has heard of more than this end, this end's turn is later as soon as it hears of them.
-func (e *end) agree(q *request, turn float64, had uint64) {
-	if q.state != reqActive || had > q.counted || turn > maxTurn {
+// agree takes the later of both ends' turns, and that of what is added to those of the
+// class. The turn of the peer counts so many pairs: if it has heard of more than this end,
+// this end's turn is later as soon as it hears of them.
+func (e *end) agree(q *request, turn, shift float64, had uint64) {
+	if q.state != reqActive || max(turn, shift) > maxTurn {
+		return
+	}
+	if before := e.sched.Shift(&q.Entry, 0); e.sched.Shift(&q.Entry, shift) > before {
+		e.ready.changed()
+		e.version++
+	}
+	if had > q.counted {
 		return
 	}
 	x := q.Entry

@@ -461,3 +461,53 @@ func TestTurnsOfPairsThatOneEndLost(t *testing.T) {
 		}
 	}
 }
+
+// Requests that a shortage or a slot leaves less than their share have what there is by
+// their weights, or in equal times, and so it stays while others take what they leave.
+func TestSharesOfWhatIsLeft(t *testing.T) {
+	weighted := func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 1, 8}} }
+	slots := func(in func() link.Scheduler) func() link.Scheduler {
+		return func() link.Scheduler {
+			return &link.Slots{Scheduler: in(), Period: 100_000, Table: []link.Slot{{End: 80_000, Purposes: []uint64{1}}, {Begin: 80_000, End: 100_000, Purposes: []uint64{2}}}}
+		}
+	}
+	fair := func() link.Scheduler { return new(link.Fair) }
+	const better = 0.98 // is five times as rare
+	for _, c := range []struct {
+		name           string
+		scheduler      func() link.Scheduler
+		lanes, storage int
+		requests       [3]link.Request
+		want           float64 // pairs of the second for each of the third
+	}{
+		{"weights, few storage qubits, beside a stream that measures", weighted, 4, 1, [3]link.Request{{Type: link.Measure}, {Store: true, Priority: 2}, {Store: true}}, 8},
+		{"weights, few storage qubits, beside one that keeps", weighted, 4, 1, [3]link.Request{{}, {Store: true, Priority: 2}, {Store: true}}, 8},
+		{"weights, a slot", slots(weighted), 1, 0, [3]link.Request{{Purpose: 1}, {Purpose: 2, Priority: 2}, {Purpose: 2}}, 8},
+		{"times, few storage qubits, beside a stream that measures", fair, 2, 1, [3]link.Request{{Type: link.Measure}, {Store: true}, {Store: true, MinFidelity: better}}, 5},
+		{"times, few storage qubits, beside one that keeps", fair, 4, 1, [3]link.Request{{}, {Store: true}, {Store: true, MinFidelity: better}}, 5},
+		{"times, a slot", slots(fair), 1, 0, [3]link.Request{{Purpose: 1}, {Purpose: 2}, {Purpose: 2, MinFidelity: better}}, 5},
+	} {
+		w := newWorld(t, worldConfig{seed: 6, probability: 0.002, lanes: c.lanes, length: 20, scheduler: c.scheduler, points: []float64{0.9, 0.95, 0.96, 0.97, 0.99},
+			spec: physical.Spec{Storage: c.storage}})
+		w.ends[0].bases, w.ends[1].bases = pauli, pauli
+		var ids [3]link.RequestID
+		for i, r := range c.requests {
+			r.Limit, r.Deadline, r.Bases = 1<<40, qnet.Never, pauli
+			if r.Type != link.Measure {
+				r.Bases = physical.BasisSource{}
+			}
+			ids[i] = w.ends[0].create(r)
+			w.run(time.Millisecond)
+			w.allow(ids[i], 1<<40)
+		}
+		count := func(i int) int { c := w.ends[0].requests[ids[i]]; return len(c.pairs) + len(c.measured) }
+		w.run(10 * time.Second)
+		second, third := count(1), count(2)
+		w.run(5 * time.Second)
+		second, third = count(1)-second, count(2)-third
+		w.about(c.name, second, float64(second+third)*c.want/(c.want+1), 0.02)
+		if second+third < 1000 || count(0) < 10*1000 {
+			t.Errorf("%s: %d, %d and %d pairs", c.name, count(0), second, third)
+		}
+	}
+}
