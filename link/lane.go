@@ -72,6 +72,7 @@ type lane struct {
 	version   uint64    // of the offer that was announced
 	offered   []Candidate
 	atomic    RequestID // the latest atomic request that was announced, 0 for none
+	bars      bool      // others wait until what the window has brought for that is known
 	width     int       // requests that are offered at most
 	tries     int       // closing: GENs sent
 	timer     event.Timer
@@ -98,7 +99,7 @@ func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArmin
 func (l *lane) begin(g group) {
 	l.group, l.state, l.unwanted, l.forgotten = g, laneArming, false, false
 	l.window++
-	l.atomic = 0
+	l.atomic, l.bars = 0, false
 	l.bulk.reset()
 	l.pair = Pair{}
 	switch {

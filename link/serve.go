@@ -84,13 +84,14 @@ func (e *end) assign() {
 	}
 	e.slot()
 	e.share(e.toServe())
-	// Lanes that serve what they should go on; the others make room.
+	// Lanes that serve what they should go on; the others make room, and so do those that
+	// others wait for only since an atomic request, which is served no more, was.
 	for i := range e.lanes {
 		l := &e.lanes[i]
 		if !l.works() {
 			continue
 		}
-		if s := e.serviceOf(l.group); s != nil && s.used < s.lanes {
+		if s := e.serviceOf(l.group); s != nil && s.used < s.lanes && !l.bars {
 			s.used++
 		} else {
 			l.close()
@@ -203,7 +204,9 @@ func (e *end) apart(list []*request) []*request {
 		if list[0].group() != l.group {
 			return list[:0]
 		}
+		n := len(list)
 		list = slices.DeleteFunc(list, func(q *request) bool { return q.group() != l.group })
+		l.bars = l.bars || len(list) < n
 	}
 	return list
 }

@@ -511,3 +511,34 @@ func TestSharesOfWhatIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// Requests of another kind wait for what windows for an atomic request may have brought,
+// but no longer than until it is known, once that is not served any more: its limit at
+// one end goes to 0 after a moment, before it has had a pair, now and then.
+func TestWithdrawnAtomicRequest(t *testing.T) {
+	for _, atomic := range []bool{false, true} {
+		w := newWorld(t, worldConfig{seed: 3, probability: 1e-6, lanes: 4, length: 20})
+		w.ends[0].bases, w.ends[1].bases = pauli, pauli
+		var ids [3]link.RequestID
+		for i, r := range [...]link.Request{{Priority: 5}, {Type: link.Measure, Bases: pauli}, {Priority: 7, Atomic: atomic}} {
+			r.Limit, r.Deadline = 1<<40, qnet.Never
+			ids[i] = w.ends[0].create(r)
+		}
+		w.run(time.Millisecond)
+		w.allow(ids[0], 1<<40)
+		w.allow(ids[1], 1<<40)
+		for range 500 {
+			w.ends[1].layer.SetLimit(theLink, ids[2], 1<<40)
+			w.run(100 * time.Microsecond)
+			w.ends[1].layer.SetLimit(theLink, ids[2], 0)
+			w.run(2 * time.Second)
+		}
+		w.about("beside the others, on two lanes of four", w.measured(ids[1]), 500*2*2, 0.01)
+		if a, b := len(w.ends[0].requests[ids[0]].pairs), len(w.ends[1].requests[ids[0]].pairs); a != b || a < 1000 {
+			t.Errorf("atomic %v: the stream that keeps has %d and %d pairs", atomic, a, b)
+		}
+		if n := len(w.ends[0].requests[ids[2]].pairs); atomic && n > 0 {
+			t.Errorf("the atomic request has begun, with %d pairs: the test needs another seed", n)
+		}
+	}
+}
