@@ -302,8 +302,8 @@ func (p *parser) workload(t, report *toml.Table, links []Link) *Workload {
 	w.Poisson = p.one(t, "arrivals", "per-cycle", "poisson") == 1
 	w.Deadline = p.deadline(t, 0)
 	w.ReportEvery = time.Second
-	if t.Has("report_every") {
-		w.ReportEvery, _ = p.duration(t, "report_every")
+	if every, ok := p.duration(t, "report_every"); ok {
+		w.ReportEvery = every
 	}
 	w.FidelitySamples = t.Number("fidelity_samples", 1)
 	w.Tomography = t.Number("tomography", 0)

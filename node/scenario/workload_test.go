@@ -139,6 +139,7 @@ func TestWorkloadErrors(t *testing.T) {
 		{`link = "alice-bob"`, `link = "x"`, `w.toml:19:8: workload.link: "x": no link has this name; there are alice-bob`},
 		{`load = 0.7`, ``, `w.toml:18:2: workload.load: missing: want what is asked for over what the hardware can serve, as in load = 0.7`},
 		{`load = 0.7`, `load = 0`, `w.toml:20:8: workload.load: 0: must be above 0 and at most 1000`},
+		{`report_every = "2 s"`, `report_evry = "2 s"`, `w.toml:29:1: workload.report_evry: unknown key; the keys here are link, load, horizon, warmup, seeds, origin, loss, consume, arrivals, deadline, report_every, fidelity_samples, tomography, listen, type`},
 		{`horizon = "2130 s"`, `horizon = "10001 h"`, `w.toml:21:11: workload.horizon: "10001 h": must be from 0 to 10000 h`},
 		{`horizon = "2130 s"`, `horizon = "30 s"`, `w.toml:22:10: workload.warmup: "30 s": must be from 0 to below the horizon, of which it is a part`},
 		{`seeds = 30`, `seeds = 0`, `w.toml:23:9: workload.seeds: 0: must be from 1 to 1000000`},
