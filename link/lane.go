@@ -55,9 +55,10 @@ type lane struct {
 	e        *end
 	index    uint32
 	state    laneState
-	group    group // of requests that the qubit was armed for
-	unwanted bool  // arming: give the qubits back when they are ready
-	freeing  bool  // held: the qubit is being given back, and will be free unless others take it
+	group    group     // of requests that the qubit was armed for
+	unwanted bool      // arming: give the qubits back when they are ready
+	freeing  bool      // held: the qubit is being given back, and will be free unless others take it
+	backBy   qnet.Time // held: until when it counts as if it were free
 	// forgotten: what the window brings is of requests of a peer that is gone, whose
 	// identities another may use again.
 	forgotten bool
@@ -95,11 +96,19 @@ func (l *lane) init(e *end, index uint32) {
 // works reports whether the lane attempts, or is about to.
 func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArming && !l.unwanted }
 
+// serves reports whether the lane attempts or will soon: one that has just brought a pair
+// is free again in a moment, most likely. If it did not count, a lane of another request would
+// be closed for that moment, and armed anew, with each pair; and where one end has not heard
+// of it, the lanes of the two would serve different requests.
+func (l *lane) serves() bool {
+	return l.state != laneHeld || l.freeing || l.e.l.loop.Now() < l.backBy
+}
+
 // begin makes an idle lane attempt for a group.
 func (l *lane) begin(g group) {
 	l.group, l.state, l.unwanted, l.forgotten = g, laneArming, false, false
 	l.window++
-	l.atomic, l.bars = 0, false
+	l.atomic, l.bars, l.backBy = 0, false, 0
 	l.bulk.reset()
 	l.pair = Pair{}
 	switch {
@@ -328,8 +337,8 @@ func (l *lane) timeout() {
 	case laneClosing:
 		l.sendClose()
 		return
-	case laneHeld:
-		l.freeing = false
+	case laneHeld, laneMoving: // by now others may have its share
+		l.freeing, l.backBy = false, 0
 		e.serve()
 		return
 	}

@@ -46,6 +46,8 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	l.timer.Stop()
+	l.backBy = e.l.loop.Now().Add(minRefresh + 4*e.cfg.Delay)
+	l.timer = e.l.loop.At(l.backBy, l.onTimer)
 	if test, basis := q.tests(m.Seq); test {
 		e.skip(q)
 		l.test(q, Pair{Seq: m.Seq, Label: m.Label}, basis)

@@ -52,7 +52,7 @@ func (e *end) serve() {
 // may store.
 func (e *end) toServe() (list []*request, total, stored int) {
 	for i := range e.lanes {
-		if l := &e.lanes[i]; l.state != laneHeld && l.state != laneMoving || l.freeing {
+		if e.lanes[i].serves() {
 			total++
 		}
 	}

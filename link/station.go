@@ -31,6 +31,9 @@ const (
 	maxVain        = 1024
 	maxBurst       = 16               // frames announced in one event
 	maxAhead       = 10 * time.Second // of a window's first cycle
+	// adviceLasts is how long one piece of advice lasts, with 16 delays: as an end that
+	// is advised follows it, at least.
+	adviceLasts = 40 * time.Millisecond
 	// never is the cycle of a success that does not come: the last that has an
 	// instant, which no window reaches.
 	never = physical.CycleBase + math.MaxInt64
@@ -136,6 +139,9 @@ type Station struct {
 	frames  Frames
 	tried   uint64 // attempts of both ends together, so far
 	loose   bool   // matches have become possible that were not, of windows of which nothing is new
+
+	advice    RequestID // for which the ends are to attempt, 0 for none
+	advisedTo qnet.Time // until when no other is given
 }
 
 // Frames returns what the station has sent and received.
@@ -277,6 +283,7 @@ func (r *stationReceiver) PeerDown(peer qnet.NodeID, _ error) {
 		clear(s.sides[0].limits)
 		clear(s.sides[1].limits)
 		clear(s.counts)
+		s.advice = 0
 		s.loose = true
 	}
 }
@@ -463,6 +470,7 @@ func (s *Station) interrupted(side int, lane uint32, until qnet.Time) {
 // match matches open windows, those of side 0 in the order in which they came, each
 // with the oldest of side 1 that it has a request in common with: one of which something
 // is new with others; or all, if room has come about for more matches of a request.
+// Only a window that finds no other is advised.
 func (s *Station) match(w *window) {
 	switch {
 	case s.loose:
@@ -472,29 +480,39 @@ func (s *Station) match(w *window) {
 				i++
 			}
 		}
-	case w == nil || w.match != nil || w.done:
-	case w.side == 0:
-		s.matchOne(w)
-	default:
 		for _, a := range s.sides[0].open {
-			if s.matchTwo(a, w) {
-				return
-			}
+			s.advise(a)
 		}
+	case w == nil || w.match != nil || w.done:
+	case !s.matchOne(w):
+		s.advise(w)
 	}
 }
 
-func (s *Station) matchOne(a *window) bool {
-	for _, b := range s.sides[1].open {
-		if s.matchTwo(a, b) {
+// matchOne matches a window with the oldest of the other side that it can be matched
+// with, if there is one.
+func (s *Station) matchOne(w *window) bool {
+	for _, o := range s.sides[1-w.side].open {
+		if a, b := sorted(w, o); s.matchTwo(a, b) {
 			return true
 		}
 	}
 	return false
 }
 
-// matchTwo matches two windows, or gives advice to them, if both are armed.
+// sorted returns two windows of different sides by side.
+func sorted(v, w *window) (a, b *window) {
+	if v.side != 0 {
+		return w, v
+	}
+	return v, w
+}
+
+// matchTwo matches two windows if both are armed and they have a request in common.
 func (s *Station) matchTwo(a, b *window) bool {
+	if a.bulk != b.bulk || a.point != b.point {
+		return false
+	}
 	fromA, ok := s.her.Armed(0, a.lane)
 	if !ok {
 		return false
@@ -503,33 +521,64 @@ func (s *Station) matchTwo(a, b *window) bool {
 	if !ok {
 		return false
 	}
-	if a.bulk == b.bulk && a.point == b.point {
-		if id, c := s.common(a, b); c != nil {
-			s.join(a, b, id, c, max(fromA, fromB))
-			return true
-		}
+	id, c := s.common(a, b)
+	if c == nil {
+		return false
 	}
-	s.advise(a, b)
-	return false
+	s.join(a, b, id, c, max(fromA, fromB))
+	return true
 }
 
-// advise tells the ends of two windows that have no attempts in common for which
-// request both could attempt, if there is one.
-func (s *Station) advise(a, b *window) {
-	for i := range len(a.ids) + len(a.others) {
-		id := a.wants(i)
-		if !b.lists(id) || s.spent(id, a) || s.spent(id, b) {
-			continue
-		}
-		for _, w := range [...]*window{a, b} {
-			if w.advised == 0 && (len(w.ids) == 0 || w.ids[0] != id) {
-				w.advised = id
-				s.frames.Mismatches++
-				s.send(w.side, &Mismatch{Link: s.cfg.Link, Lane: w.lane, Window: w.number, Use: id})
-			}
+// advise tells the end of a window that was not matched, and that of another, for which
+// request both could attempt, if there is one. An end puts one request first, so that
+// there is one piece of advice at a time, until the ends have met or one of them can not
+// serve it: others would take turns with it, each with frames of all lanes, and nothing
+// would limit how often.
+func (s *Station) advise(w *window) {
+	if _, ok := s.her.Armed(w.side, w.lane); !ok {
+		return
+	}
+	if s.advice != 0 && s.loop.Now() < s.advisedTo && s.listed(s.advice) {
+		if w.lists(s.advice) && !s.spent(s.advice, w) {
+			s.tell(w, s.advice)
 		}
 		return
 	}
+	for _, o := range s.sides[1-w.side].open {
+		if _, ok := s.her.Armed(o.side, o.lane); !ok {
+			continue
+		}
+		a, b := sorted(w, o)
+		for i := range len(a.ids) + len(a.others) {
+			id := a.wants(i)
+			if !b.lists(id) || s.spent(id, a) || s.spent(id, b) {
+				continue
+			}
+			s.advice, s.advisedTo = id, s.loop.Now().Add(adviceLasts+16*s.cfg.Delay)
+			s.tell(a, id)
+			s.tell(b, id)
+			return
+		}
+	}
+}
+
+// tell advises the end of a window to attempt for a request, once for each GEN.
+func (s *Station) tell(w *window, id RequestID) {
+	if w.advised == 0 && (len(w.ids) == 0 || w.ids[0] != id) {
+		w.advised = id
+		s.frames.Mismatches++
+		s.send(w.side, &Mismatch{Link: s.cfg.Link, Lane: w.lane, Window: w.number, Use: id})
+	}
+}
+
+// listed reports whether windows of both sides that wait for others list a request.
+func (s *Station) listed(id RequestID) bool {
+	for i := range s.sides {
+		if !slices.ContainsFunc(s.sides[i].open, func(w *window) bool { return w.lists(id) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // spent reports whether a request for which a window attempts has all the pairs
@@ -596,6 +645,9 @@ func (s *Station) join(a, b *window, id RequestID, c *count, armed qnet.Time) {
 	m := s.newMatch()
 	m.w, m.id, m.count = [2]*window{a, b}, id, c
 	c.pending++
+	if id == s.advice { // the ends have met
+		s.advice = 0
+	}
 	for i, w := range m.w {
 		w.match = m
 		sd := &s.sides[i]
