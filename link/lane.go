@@ -187,8 +187,7 @@ func (l *lane) armFailed(err error) {
 	l.state = laneHeld
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
 	if errors.Is(err, qnet.ErrNoMemory) {
-		l.e.serve() // it is somebody else's; we are told when it is free
-		return
+		return // it is somebody else's; we are told when it is free
 	}
 	if l.group.keep && errors.Is(err, qnet.ErrUnsupported) {
 		// The link can not keep pairs, now or later.
