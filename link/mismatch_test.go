@@ -82,9 +82,11 @@ func TestMeasuredBesideKept(t *testing.T) {
 	}
 }
 
-// open keeps a number of requests open, each made by one end or the other.
-func (w *world) open(n int, next func(i int) link.Request) {
+// open keeps a number of requests open, each made by one end or the other. It returns how
+// many pairs they have had.
+func (w *world) open(n int, next func(i int) link.Request) (had func() int) {
 	w.ends[0].bases, w.ends[1].bases = pauli, pauli
+	var ids []link.RequestID
 	i := 0
 	var create func()
 	create = func() {
@@ -98,10 +100,20 @@ func (w *world) open(n int, next func(i int) link.Request) {
 			r.PeerBases = pauli
 		}
 		e := w.ends[i%2]
-		e.requests[e.create(r)].onEnd = func() { w.loop.After(0, create) }
+		id := e.create(r)
+		ids = append(ids, id)
+		e.requests[id].onEnd = func() { w.loop.After(0, create) }
 	}
 	for range n {
 		create()
+	}
+	return func() (n int) {
+		for _, id := range ids {
+			if c := w.ends[0].requests[id]; c != nil {
+				n += len(c.pairs) + len(c.measured)
+			}
+		}
+		return n
 	}
 }
 

@@ -180,9 +180,6 @@ func (e *end) propose(q *request) {
 func (e *end) admit(q *request) {
 	e.place++
 	q.Place = e.place
-	if e.ready.idle(q) {
-		e.sched.Idle(&q.Entry)
-	}
 	e.sched.Admit(&q.Entry, q.schedule)
 	q.startTurn = q.Turn
 }
@@ -450,9 +447,6 @@ func (e *end) activate(q *request) {
 func (e *end) review(q *request) {
 	switch wanted := q.wants() > 0; {
 	case wanted && q.in == nowhere:
-		if e.ready.idle(q) {
-			e.sched.Idle(&q.Entry)
-		}
 		// At first it has the turn that it was admitted with, and one of bounded rate is
 		// not wanted now and then at both ends: these turns are the same at both.
 		if q.got > 0 && q.rate == 0 {

@@ -119,11 +119,6 @@ func (h *ready) number(q *request) int {
 	return n
 }
 
-// idle reports whether no request of the class of one is wanted.
-func (h *ready) idle(q *request) bool {
-	return q.Class >= len(h.classes) || h.classes[q.Class] == nil || h.classes[q.Class].len() == 0
-}
-
 // classOf returns the class that a request belongs to.
 func (h *ready) classOf(q *request) *class {
 	n := q.Class
@@ -147,6 +142,7 @@ func (h *ready) add(q *request) {
 		h.serving = append(h.serving, q.class)
 	}
 	q.class.add(q)
+	h.sched.Wanted(&q.Entry, true)
 	h.count++
 	h.changed()
 }
@@ -154,6 +150,7 @@ func (h *ready) add(q *request) {
 // remove leaves a request out that is there.
 func (h *ready) remove(q *request) {
 	q.class.remove(q)
+	h.sched.Wanted(&q.Entry, false)
 	h.count--
 	h.changed()
 	if q.class.open && q.class.len() == 0 {

@@ -42,10 +42,9 @@ type Scheduler interface {
 	Admit(e *Entry, cycle uint64)
 	// Served tells that pairs of a request were made.
 	Served(e *Entry, pairs uint64)
-	// Idle tells that no request of the class of e was wanted until now, so that the
-	// class has no claim to what it did not take.
-	Idle(e *Entry)
-	// Resume tells that a request is wanted again that was not for a while.
+	// Wanted tells that pairs of a request are wanted from now on, or are no more.
+	Wanted(e *Entry, is bool)
+	// Resume tells that a request is about to be wanted again that was not for a while.
 	Resume(e *Entry)
 	// Left tells that a request is out of the queue, of which so many pairs were to come.
 	Left(e *Entry, pairs uint64)
@@ -73,8 +72,8 @@ func (FCFS) Admit(*Entry, uint64) {}
 // Served implements Scheduler.
 func (FCFS) Served(*Entry, uint64) {}
 
-// Idle implements Scheduler.
-func (FCFS) Idle(*Entry) {}
+// Wanted implements Scheduler.
+func (FCFS) Wanted(*Entry, bool) {}
 
 // Resume implements Scheduler.
 func (FCFS) Resume(*Entry) {}
@@ -116,6 +115,7 @@ type clock struct {
 }
 
 type classClock struct {
+	wanted int                      // requests that are
 	front  float64                  // Turn of what was served last
 	shift  float64                  // to be added to turns of the class beside those of others
 	finish [MaxPriority + 1]float64 // Weighted: by priority, of what has joined
@@ -139,8 +139,43 @@ func (c *clock) serve(t *classClock, turn, claim float64) {
 	}
 }
 
-// idle has a class go on from the time of the others.
-func (c *clock) idle(t *classClock) { t.front = max(t.front, c.now-t.shift) }
+// rested returns the time of a class, which goes on from that of the others if nothing
+// of it was wanted: it has no claim to what it did not take.
+func (c *clock) rested(t *classClock) float64 {
+	if t.wanted == 0 {
+		t.front = max(t.front, c.now-t.shift)
+	}
+	return t.front
+}
+
+// want counts the requests that are wanted.
+func (c *clock) want(t *classClock, is bool) {
+	if c.rested(t); is {
+		t.wanted++
+	} else {
+		t.wanted--
+	}
+}
+
+// finished moves the finish of a priority on to one that a class has, in all classes, so
+// that it is one flow in whatever classes its requests are.
+func (c *clock) finished(t *classClock, priority uint8, finish float64) {
+	t.finish[priority] = finish
+	for i := range c.classes {
+		o := &c.classes[i]
+		o.finish[priority] = max(o.finish[priority], finish+t.shift-o.shift)
+	}
+}
+
+// withdraw takes what will not be served off the finish of a priority.
+func (c *clock) withdraw(t *classClock, priority uint8, turns float64) {
+	finish := t.finish[priority] + t.shift
+	for i := range c.classes {
+		if o := &c.classes[i]; o == t || o.finish[priority]+o.shift <= finish+1 { // it followed this one
+			o.finish[priority] -= turns
+		}
+	}
+}
 
 // before reports whether a is before b by this clock, and whether they are at one time.
 func (c *clock) before(a, b *Entry) (before, same bool) {
@@ -167,8 +202,8 @@ func (f *Fair) clock(e *Entry) (*clock, *classClock) {
 
 // Admit implements Scheduler.
 func (f *Fair) Admit(e *Entry, _ uint64) {
-	_, t := f.clock(e)
-	e.Turn = t.front
+	c, t := f.clock(e)
+	e.Turn = c.rested(t)
 }
 
 // Served implements Scheduler.
@@ -185,26 +220,24 @@ func (f *Fair) Served(e *Entry, pairs uint64) {
 	e.Turn += turn - e.owed
 }
 
-// Idle implements Scheduler.
-func (f *Fair) Idle(e *Entry) {
+// Wanted implements Scheduler.
+func (f *Fair) Wanted(e *Entry, is bool) {
 	c, t := f.clock(e)
-	c.idle(t)
+	c.want(t, is)
 }
 
 // Resume implements Scheduler: what was not wanted has no claim to what it did
 // not take, but for a quantum, the unit in which turns are counted.
 func (f *Fair) Resume(e *Entry) {
-	_, t := f.clock(e)
-	e.Turn = max(e.Turn, t.front-e.Quantum)
+	c, t := f.clock(e)
+	e.Turn = max(e.Turn, c.rested(t)-e.Quantum)
 }
 
-// Left implements Scheduler: of the last quantum the next ones know that they come
-// after what was taken of it.
+// Left implements Scheduler: the next ones come after what it has taken, as its next
+// pairs would.
 func (f *Fair) Left(e *Entry, _ uint64) {
-	if e.owed > 0 {
-		c, t := f.clock(e)
-		c.serve(t, e.Turn+e.owed, 0)
-	}
+	c, t := f.clock(e)
+	c.serve(t, e.Turn+e.owed, 0)
 }
 
 // Shift implements Scheduler.
@@ -281,21 +314,22 @@ func (w *Weighted) weight(priority uint8) (share float64, strict bool) {
 
 // Admit implements Scheduler.
 func (w *Weighted) Admit(e *Entry, cycle uint64) {
-	_, t, share := w.clock(e)
-	finish := &t.finish[min(e.Priority, MaxPriority)]
+	c, t, share := w.clock(e)
+	priority := min(e.Priority, MaxPriority)
+	finish := t.finish[priority]
 	pairs := max(1, float64(e.Pairs))
-	start := max(t.front, *finish)
+	start := max(c.rested(t), finish)
 	if w.Reference {
-		start = max(float64(cycle), *finish)
+		start = max(float64(cycle), finish)
 	}
 	e.Turn = start + e.PairCycles/share
 	if e.Atomic {
 		e.Turn = start + pairs*e.PairCycles/share
 	}
 	if !w.Reference {
-		*finish = start
+		finish = start
 	}
-	*finish += pairs * e.PairCycles / share
+	c.finished(t, priority, finish+pairs*e.PairCycles/share)
 }
 
 // Served implements Scheduler.
@@ -318,24 +352,24 @@ func (w *Weighted) Served(e *Entry, pairs uint64) {
 	e.Turn += float64(pairs) * e.PairCycles / share
 }
 
-// Idle implements Scheduler.
-func (w *Weighted) Idle(e *Entry) {
+// Wanted implements Scheduler.
+func (w *Weighted) Wanted(e *Entry, is bool) {
 	c, t, _ := w.clock(e)
-	c.idle(t)
+	c.want(t, is)
 }
 
 // Resume implements Scheduler: what was not wanted has no claim to what it did
 // not take.
 func (w *Weighted) Resume(e *Entry) {
-	if _, t, _ := w.clock(e); !w.Reference {
-		e.Turn = max(e.Turn, t.front)
+	if c, t, _ := w.clock(e); !w.Reference {
+		e.Turn = max(e.Turn, c.rested(t))
 	}
 }
 
 // Left implements Scheduler.
 func (w *Weighted) Left(e *Entry, pairs uint64) {
-	if _, t, share := w.clock(e); !w.Reference {
-		t.finish[min(e.Priority, MaxPriority)] -= float64(pairs) * e.PairCycles / share
+	if c, t, share := w.clock(e); !w.Reference {
+		c.withdraw(t, min(e.Priority, MaxPriority), float64(pairs)*e.PairCycles/share)
 	}
 }
 

@@ -229,8 +229,9 @@ func beforeAtomic(list []*request) []*request {
 	return list
 }
 
-// share works out how many lanes serve what: one for each request in turn, as
-// far as they go, then more for those that want more. No more than so many store.
+// share works out how many lanes serve what, those that come before others in any case
+// first: of these one for each request in turn, as far as they go, then more for those that
+// want more. No more than so many store.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
@@ -246,26 +247,34 @@ func (e *end) share(list []*request, total, stored int) {
 		s.lanes += lanes
 		left -= lanes
 	}
-	for _, q := range list {
-		if left > 0 {
-			give(q, 1)
+	for len(list) > 0 && left > 0 {
+		n := 1
+		for n < len(list) && !e.yields(list[n], list[0]) {
+			n++
 		}
-	}
-	if len(list) == 1 && left > 0 {
-		give(list[0], int(min(uint64(left), list[0].wants()-1)))
-		return
-	}
-	for n := uint64(2); left > 0; n++ {
-		before := left
-		for _, q := range list {
-			if left > 0 && q.wants() >= n {
-				give(q, 1)
+		var among []*request
+		among, list = list[:n], list[n:]
+		if n == 1 {
+			give(among[0], int(min(uint64(left), among[0].wants())))
+			continue
+		}
+		for n, before := uint64(1), 0; left > 0 && left != before; n++ {
+			before = left
+			for _, q := range among {
+				if left > 0 && q.wants() >= n {
+					give(q, 1)
+				}
 			}
 		}
-		if left == before {
-			return
-		}
 	}
+}
+
+// yields reports whether a request comes after another wherever their turns are, as one
+// of smaller priority does that is served strictly.
+func (e *end) yields(q, to *request) bool {
+	x := q.Entry
+	x.Turn, x.Place, x.Deadline = math.Inf(-1), 0, to.Deadline
+	return e.sched.Before(&to.Entry, &x)
 }
 
 func (e *end) serviceOf(g group) *service {
