@@ -121,7 +121,7 @@ func (e *end) short() shortage {
 	for i := range e.lanes {
 		l := &e.lanes[i]
 		s.lanes = s.lanes && l.state == laneHeld
-		s.storage = s.storage && l.storage.IsZero()
+		s.storage = s.storage && l.storage.IsZero() && !(l.state == laneArming && l.group.store) // that is about to have one
 	}
 	return s
 }

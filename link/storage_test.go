@@ -236,3 +236,26 @@ func TestAdviceForALaneWithoutOffer(t *testing.T) {
 		}
 	}
 }
+
+// A storage qubit that is being initialised is none that an end is short of, however long
+// that takes: with more lanes than storage qubits pairs come as with as many.
+func TestSlowStorage(t *testing.T) {
+	for _, init := range []time.Duration{2 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
+		for _, indirect := range []bool{false, true} {
+			var pairs [2]int
+			for i := range pairs {
+				w := newWorld(t, worldConfig{seed: 9, probability: 0.05, lanes: 1 + i, length: 2000,
+					spec: physical.Spec{Storage: 1, Init: 10 * time.Microsecond, Gate2: 20 * time.Microsecond, Memory: &physical.Memory{Init: init, Indirect: indirect}}})
+				id := w.ends[0].create(link.Request{Store: true, Limit: 1 << 40, Deadline: qnet.Never})
+				w.run(10 * time.Second)
+				pairs[i] = len(w.ends[0].requests[id].pairs)
+				w.ends[0].layer.End(theLink, id, qnet.ErrCancelled)
+				w.run(time.Second)
+				w.rest()
+			}
+			if pairs[0] < 90 || 10*pairs[1] < 9*pairs[0] {
+				t.Errorf("initialised in %v, indirect %v: %d pairs with one lane, %d with two", init, indirect, pairs[0], pairs[1])
+			}
+		}
+	}
+}
