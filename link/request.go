@@ -74,6 +74,7 @@ type request struct {
 	salt        [saltSize]byte // which they are is drawn from
 	pending     int            // pairs taken that are still to be moved or measured
 	measuring   []uint64       // those of them that are measured, for Prepare
+	lanes       int            // scratch of share
 	together    []Pair         // of a consecutive request, until all are there
 	worth       float64        // fidelity of the latest set of them, less the minimum
 	endCode     qnet.Code

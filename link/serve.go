@@ -231,42 +231,56 @@ func beforeAtomic(list []*request) []*request {
 
 // share works out how many lanes serve what, those that come before others in any case
 // first: of these one for each request in turn, as far as they go, then more for those that
-// want more. No more than so many store.
+// want so many pairs that it is worth it; what is left goes to those that want more at all.
+// No more than so many store.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
-	give := func(q *request, lanes int) {
-		if q.store {
-			lanes = min(lanes, stored)
-			stored -= lanes
-		}
+	give := func(q *request) {
 		s := e.serviceOf(q.group())
 		if s == nil {
 			s = e.newService(q.group())
 		}
-		s.lanes += lanes
-		left -= lanes
+		if q.store && stored == 0 {
+			return
+		} else if q.store {
+			stored--
+		}
+		s.lanes++
+		q.lanes++
+		left--
 	}
-	for len(list) > 0 && left > 0 {
-		n := 1
-		for n < len(list) && !e.yields(list[n], list[0]) {
-			n++
-		}
-		var among []*request
-		among, list = list[:n], list[n:]
-		if n == 1 {
-			give(among[0], int(min(uint64(left), among[0].wants())))
-			continue
-		}
-		for n, before := uint64(1), 0; left > 0 && left != before; n++ {
+	// more gives each of some requests that can use it another lane, while there are some.
+	more := func(among []*request, uses func(*request) bool) {
+		for before := -1; left > 0 && left != before; {
 			before = left
 			for _, q := range among {
-				if left > 0 && q.wants() >= n {
-					give(q, 1)
+				if left > 0 && uses(q) {
+					give(q)
 				}
 			}
 		}
 	}
+	for _, q := range list {
+		q.lanes = 0
+	}
+	for rest := list; len(rest) > 0 && left > 0; {
+		n := 1
+		for n < len(rest) && !e.yields(rest[n], rest[0]) {
+			n++
+		}
+		more(rest[:n], (*request).busies)
+		rest = rest[n:]
+	}
+	more(list, func(q *request) bool { return q.wants() > uint64(q.lanes) })
+}
+
+// busies reports whether one more lane is worth its while for a request, whoever waits: its
+// first one, and more if the pairs that it wants keep them busy for longer than it takes to
+// arm them.
+func (r *request) busies() bool {
+	n := r.wants()
+	return r.lanes == 0 || n > uint64(r.lanes) && (r.keeps() || float64(n)*r.PairCycles >= float64(r.lanes+1)*r.Quantum)
 }
 
 // yields reports whether a request comes after another wherever their turns are, as one

@@ -572,3 +572,35 @@ func TestWithdrawnAtomicRequest(t *testing.T) {
 		}
 	}
 }
+
+// Of several lanes a stream of larger priority has all, as of one; small requests of larger
+// priority leave lanes that they could not use for longer than it takes to arm them.
+func TestPrioritiesOnSeveralLanes(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		w := newWorld(t, worldConfig{seed: 14, probability: 0.01, lanes: lanes, length: 20})
+		low := w.stream(0)
+		w.run(100 * time.Millisecond)
+		id := w.ends[1].create(link.Request{Type: link.Measure, Bases: pauli, Priority: 5, Limit: 1 << 40, Deadline: qnet.Never})
+		w.run(10 * time.Millisecond)
+		w.allow(id, 1<<40)
+		w.run(100 * time.Millisecond)
+		before, high := w.measured(low), w.measured(id)
+		w.run(time.Second)
+		if n := w.measured(low) - before; n > 0 {
+			t.Errorf("%d lanes: %d pairs beside a stream of larger priority", lanes, n)
+		}
+		w.about("stream of larger priority", w.measured(id)-high, 1e6*0.01*float64(lanes), 0.03)
+	}
+	var pairs [2]int
+	for i := range pairs {
+		w := newWorld(t, worldConfig{seed: 15, probability: 0.05, lanes: 16, length: 20})
+		had := w.open(200, func(int) link.Request {
+			return link.Request{Type: link.Measure, Pairs: 1 + w.rng.Uint64N(100), Priority: uint8(i * w.rng.IntN(3))}
+		})
+		w.run(200 * time.Millisecond)
+		pairs[i] = had()
+	}
+	if 10*pairs[1] < 9*pairs[0] {
+		t.Errorf("%d pairs of small requests of three priorities, %d of one", pairs[1], pairs[0])
+	}
+}
