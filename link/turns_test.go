@@ -583,7 +583,7 @@ func TestPrioritiesOnSeveralLanes(t *testing.T) {
 		id := w.ends[1].create(link.Request{Type: link.Measure, Bases: pauli, Priority: 5, Limit: 1 << 40, Deadline: qnet.Never})
 		w.run(10 * time.Millisecond)
 		w.allow(id, 1<<40)
-		w.run(100 * time.Millisecond)
+		w.run(3 * time.Second) // columns come in steps that grow
 		before, high := w.measured(low), w.measured(id)
 		w.run(time.Second)
 		if n := w.measured(low) - before; n > 0 {
