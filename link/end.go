@@ -271,6 +271,11 @@ func (e *end) deadTime(q *request, side int) time.Duration {
 	return t
 }
 
+// quantum returns the cycles of attempts for which it is worth to arm a lane.
+func (e *end) quantum() float64 {
+	return float64(10*time.Millisecond+200*e.cfg.Delay) / e.cfg.Cycles.Period
+}
+
 // weigh tells the scheduler how many cycles a pair of a request is likely to take.
 // Lanes that attempt for requests that keep pairs go from one to another at no
 // cost; to measure for another they are armed anew, which takes a round trip more than
@@ -285,7 +290,7 @@ func (e *end) weigh(q *request) {
 		q.PairCycles += float64(max(e.deadTime(q, 0), e.deadTime(q, 1))) / e.cfg.Cycles.Period
 	}
 	if !q.keeps() {
-		q.Quantum = float64(10*time.Millisecond+200*e.cfg.Delay) / e.cfg.Cycles.Period
+		q.Quantum = e.quantum()
 	}
 	// Columns come in steps of up to a second.
 	q.Claim = 16*q.PairCycles + float64(2*time.Second+400*e.cfg.Delay)/e.cfg.Cycles.Period

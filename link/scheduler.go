@@ -31,7 +31,8 @@ type Entry struct {
 	// Served.
 	Turn float64
 
-	owed float64 // cycles that Turn has yet to move on by
+	owed  float64 // cycles that Turn has yet to move on by
+	begun bool    // Fair: an atomic request was served
 }
 
 // Scheduler decides which request is served first. Both ends of a link have one
@@ -111,14 +112,19 @@ func (EDF) Before(a, b *Entry) bool {
 // requests of a class are always served as they are to be beside each other.
 type clock struct {
 	now     float64 // the latest of all classes
+	finish  finish  // in all classes
 	classes []classClock
 }
 
+// finish is where what has joined is to end, by priority.
+type finish [MaxPriority + 1]float64
+
 type classClock struct {
-	wanted int                      // requests that are
-	front  float64                  // Turn of what was served last
-	shift  float64                  // to be added to turns of the class beside those of others
-	finish [MaxPriority + 1]float64 // Weighted: by priority, of what has joined
+	wanted int     // requests that are
+	front  float64 // Turn of what was served last
+	shift  float64 // to be added to turns of the class beside those of others
+	atomic float64 // Fair: Turn of the atomic request that was over last
+	finish finish  // Weighted
 }
 
 // class returns the clock of a class.
@@ -157,26 +163,6 @@ func (c *clock) want(t *classClock, is bool) {
 	}
 }
 
-// finished moves the finish of a priority on to one that a class has, in all classes, so
-// that it is one flow in whatever classes its requests are.
-func (c *clock) finished(t *classClock, priority uint8, finish float64) {
-	t.finish[priority] = finish
-	for i := range c.classes {
-		o := &c.classes[i]
-		o.finish[priority] = max(o.finish[priority], finish+t.shift-o.shift)
-	}
-}
-
-// withdraw takes what will not be served off the finish of a priority.
-func (c *clock) withdraw(t *classClock, priority uint8, turns float64) {
-	finish := t.finish[priority] + t.shift
-	for i := range c.classes {
-		if o := &c.classes[i]; o == t || o.finish[priority]+o.shift <= finish+1 { // it followed this one
-			o.finish[priority] -= turns
-		}
-	}
-}
-
 // before reports whether a is before b by this clock, and whether they are at one time.
 func (c *clock) before(a, b *Entry) (before, same bool) {
 	x, y := a.Turn, b.Turn
@@ -203,13 +189,18 @@ func (f *Fair) clock(e *Entry) (*clock, *classClock) {
 // Admit implements Scheduler.
 func (f *Fair) Admit(e *Entry, _ uint64) {
 	c, t := f.clock(e)
-	e.Turn = c.rested(t)
+	if e.Turn = c.rested(t); e.Atomic {
+		e.Turn = max(e.Turn, t.atomic)
+	}
 }
 
 // Served implements Scheduler.
 func (f *Fair) Served(e *Entry, pairs uint64) {
 	c, t := f.clock(e)
-	c.serve(t, e.Turn, e.Claim)
+	if !e.begun {
+		c.serve(t, e.Turn, e.Claim)
+	}
+	e.begun = e.Atomic
 	if e.Claim > 0 {
 		e.Turn = max(e.Turn, t.front-e.Claim)
 	}
@@ -234,9 +225,14 @@ func (f *Fair) Resume(e *Entry) {
 }
 
 // Left implements Scheduler: the next ones come after what it has taken, as its next
-// pairs would.
+// pairs would. An atomic one took its pairs before it was its turn for them, which is for
+// the next atomic ones alone to make up for.
 func (f *Fair) Left(e *Entry, _ uint64) {
 	c, t := f.clock(e)
+	if e.Atomic {
+		t.atomic = max(t.atomic, e.Turn+e.owed)
+		return
+	}
 	c.serve(t, e.Turn+e.owed, 0)
 }
 
@@ -316,20 +312,19 @@ func (w *Weighted) weight(priority uint8) (share float64, strict bool) {
 func (w *Weighted) Admit(e *Entry, cycle uint64) {
 	c, t, share := w.clock(e)
 	priority := min(e.Priority, MaxPriority)
-	finish := t.finish[priority]
-	pairs := max(1, float64(e.Pairs))
-	start := max(c.rested(t), finish)
+	turns := max(1, float64(e.Pairs)) * e.PairCycles / share
+	start := max(c.rested(t), t.finish[priority], c.finish[priority]-t.shift)
 	if w.Reference {
-		start = max(float64(cycle), finish)
+		start = max(float64(cycle), t.finish[priority])
+		t.finish[priority] += turns
+	} else {
+		t.finish[priority] = start + turns
+		c.finish[priority] = max(c.finish[priority], c.now) + turns
 	}
 	e.Turn = start + e.PairCycles/share
 	if e.Atomic {
-		e.Turn = start + pairs*e.PairCycles/share
+		e.Turn = start + turns
 	}
-	if !w.Reference {
-		finish = start
-	}
-	c.finished(t, priority, finish+pairs*e.PairCycles/share)
 }
 
 // Served implements Scheduler.
@@ -341,8 +336,11 @@ func (w *Weighted) Served(e *Entry, pairs uint64) {
 		}
 		return
 	}
-	claim := e.Claim / share
-	c.serve(t, e.Turn-e.PairCycles/share, claim)
+	claim, turns := e.Claim/share, e.PairCycles/share
+	if e.Atomic {
+		turns *= max(1, float64(e.Pairs))
+	}
+	c.serve(t, e.Turn-turns, claim)
 	if e.Atomic && e.Pairs > 0 {
 		return
 	}
@@ -369,7 +367,9 @@ func (w *Weighted) Resume(e *Entry) {
 // Left implements Scheduler.
 func (w *Weighted) Left(e *Entry, pairs uint64) {
 	if c, t, share := w.clock(e); !w.Reference {
-		c.withdraw(t, min(e.Priority, MaxPriority), float64(pairs)*e.PairCycles/share)
+		turns := float64(pairs) * e.PairCycles / share
+		t.finish[min(e.Priority, MaxPriority)] -= turns
+		c.finish[min(e.Priority, MaxPriority)] -= turns
 	}
 }
 

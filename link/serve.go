@@ -230,9 +230,9 @@ func beforeAtomic(list []*request) []*request {
 }
 
 // share works out how many lanes serve what, those that come before others in any case
-// first: of these one for each request in turn, as far as they go, then more for those that
-// want so many pairs that it is worth it; what is left goes to those that want more at all.
-// No more than so many store.
+// first: one for each request in turn, as far as they go, then more for those that want
+// more, as long as they keep these busy; what is left goes to those that want more at
+// all. No more than so many store.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
@@ -250,37 +250,35 @@ func (e *end) share(list []*request, total, stored int) {
 		q.lanes++
 		left--
 	}
-	// more gives each of some requests that can use it another lane, while there are some.
-	more := func(among []*request, uses func(*request) bool) {
-		for before := -1; left > 0 && left != before; {
+	// more gives lanes to some requests in rounds, so many at most.
+	more := func(among []*request, most int) {
+		for least, before := max(0, left-most), -1; left > least && left != before; {
 			before = left
 			for _, q := range among {
-				if left > 0 && uses(q) {
+				if left > least && q.wants() > uint64(q.lanes) {
 					give(q)
 				}
 			}
 		}
 	}
-	for _, q := range list {
-		q.lanes = 0
-	}
-	for rest := list; len(rest) > 0 && left > 0; {
-		n := 1
-		for n < len(rest) && !e.yields(rest[n], rest[0]) {
+	for rest := list; len(rest) > 0; {
+		n, busy := 0, 0
+		for n < len(rest) && (n == 0 || !e.yields(rest[n], rest[0])) {
+			rest[n].lanes = 0
+			busy = min(busy+e.busy(rest[n], total), total)
 			n++
 		}
-		more(rest[:n], (*request).busies)
+		more(rest[:n], busy)
 		rest = rest[n:]
 	}
-	more(list, func(q *request) bool { return q.wants() > uint64(q.lanes) })
+	more(list, left)
 }
 
-// busies reports whether one more lane is worth its while for a request, whoever waits: its
-// first one, and more if the pairs that it wants keep them busy for longer than it takes to
-// arm them.
-func (r *request) busies() bool {
-	n := r.wants()
-	return r.lanes == 0 || n > uint64(r.lanes) && (r.keeps() || float64(n)*r.PairCycles >= float64(r.lanes+1)*r.Quantum)
+// busy returns how many lanes, of so many, a request keeps busy for longer than it costs to
+// arm them for it: one at least.
+func (e *end) busy(q *request, most int) int {
+	n := float64(q.wants()) * min(1, q.PairCycles/e.quantum())
+	return int(max(1, min(n, float64(most))))
 }
 
 // yields reports whether a request comes after another wherever their turns are, as one

@@ -300,21 +300,69 @@ func TestStreamBesideSmallRequests(t *testing.T) {
 	}
 }
 
-// A priority has its weight whether its requests are all stored, or some of them.
+// A priority has its weight whether its requests are all stored, or some of them, and
+// whether these can be served or not.
 func TestWeightOfTwoClasses(t *testing.T) {
 	for _, lanes := range []int{1, 4} {
-		w := newWorld(t, worldConfig{seed: 6, probability: 0.002, lanes: lanes, length: 20, scheduler: func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 3}} },
-			spec: physical.Spec{Storage: 32}})
-		var had [2][2]func() int
-		for priority := range had {
-			for i := range had[priority] {
-				r := link.Request{Pairs: 5, Store: i == 1 && priority == 0, Priority: uint8(priority)}
-				had[priority][i] = w.open(20, func(int) link.Request { return r })
+		for _, hold := range []time.Duration{0, 30 * time.Millisecond} {
+			weightOfTwoClasses(t, lanes, hold)
+		}
+	}
+}
+
+func weightOfTwoClasses(t *testing.T, lanes int, hold time.Duration) {
+	w := newWorld(t, worldConfig{seed: 6, probability: 0.002, lanes: lanes, length: 20, scheduler: func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 3}} },
+		spec: physical.Spec{Storage: 1}})
+	for _, e := range w.ends {
+		e.onPair = func(e *end, p link.Pair) {
+			if p.Qubit.Index%uint32(1+lanes) == 0 { // the only storage qubit, which is an end's first
+				w.loop.After(hold, func() { e.free(p.Seq) })
+			} else {
+				e.free(p.Seq)
 			}
 		}
-		w.run(10 * time.Second)
-		a, b := had[0][0]()+had[0][1](), had[1][0]()+had[1][1]()
-		w.about("weight 1 of 4", a, float64(a+b)/4, 0.02)
+	}
+	var had [2][2]func() int
+	for priority := range had {
+		for i := range had[priority] {
+			r := link.Request{Pairs: 5, Store: i == 1 && priority == 0, Priority: uint8(priority)}
+			had[priority][i] = w.open(20, func(int) link.Request { return r })
+		}
+	}
+	w.run(3 * time.Second)
+	a, b := had[0][0]()+had[0][1](), had[1][0]()+had[1][1]()
+	w.about("weight 1 of 4", a, float64(a+b)/4, 0.02)
+}
+
+// Of several lanes measured requests of one priority have as many as those that keep.
+func TestLanesOfOnePriority(t *testing.T) {
+	for _, scheduler := range []func() link.Scheduler{nil, func() link.Scheduler { return link.FCFS{} }} {
+		w := newWorld(t, worldConfig{seed: 16, probability: 0.002, lanes: 4, length: 20, scheduler: scheduler})
+		kept := w.open(1, func(int) link.Request { return link.Request{Pairs: 100} })
+		measured := w.open(1, func(int) link.Request { return link.Request{Type: link.Measure, Pairs: 39} })
+		w.run(4 * time.Second)
+		w.about("half of all", measured(), float64(kept()+measured())/2, 0.1)
+	}
+}
+
+// What an atomic request takes before others had as much is not for those to make up for
+// that come after it.
+func TestNewcomerAfterAtomic(t *testing.T) {
+	for _, scheduler := range []func() link.Scheduler{nil, func() link.Scheduler { return &link.Weighted{Weights: []float64{1}} }} {
+		w := newWorld(t, worldConfig{seed: 17, probability: 0.002, length: 20, scheduler: scheduler})
+		for i := range 30 {
+			w.ends[i%2].keep(0)
+		}
+		w.run(100 * time.Millisecond)
+		atomic := w.ends[0].create(link.Request{Pairs: 4000, Atomic: true, Limit: 1 << 40, Deadline: qnet.Never})
+		w.runUntil(5*time.Minute, func() bool { return w.ended(atomic) }) // that of the weights comes last
+		since := w.loop.Now()
+		one := w.ends[0].keep(1)
+		w.runUntil(5*time.Second, func() bool { return w.ended(one) })
+		// A turn of all is 31 pairs of 0.5 ms each.
+		if d := w.loop.Now().Sub(since); d > 100*time.Millisecond {
+			t.Errorf("a request of one pair takes %v after an atomic one, want 20 ms or so", d)
+		}
 	}
 }
 
