@@ -112,19 +112,15 @@ func (EDF) Before(a, b *Entry) bool {
 // requests of a class are always served as they are to be beside each other.
 type clock struct {
 	now     float64 // the latest of all classes
-	finish  finish  // in all classes
 	classes []classClock
 }
 
-// finish is where what has joined is to end, by priority.
-type finish [MaxPriority + 1]float64
-
 type classClock struct {
-	wanted int     // requests that are
-	front  float64 // Turn of what was served last
-	shift  float64 // to be added to turns of the class beside those of others
-	atomic float64 // Fair: Turn of the atomic request that was over last
-	finish finish  // Weighted
+	wanted int                      // requests that are
+	front  float64                  // Turn of what was served last
+	shift  float64                  // to be added to turns of the class beside those of others
+	atomic float64                  // Fair: Turn of the atomic request that was over last
+	finish [MaxPriority + 1]float64 // Weighted: by priority, of what has joined
 }
 
 // class returns the clock of a class.
@@ -313,13 +309,12 @@ func (w *Weighted) Admit(e *Entry, cycle uint64) {
 	c, t, share := w.clock(e)
 	priority := min(e.Priority, MaxPriority)
 	turns := max(1, float64(e.Pairs)) * e.PairCycles / share
-	start := max(c.rested(t), t.finish[priority], c.finish[priority]-t.shift)
+	start := max(c.rested(t), t.finish[priority])
 	if w.Reference {
 		start = max(float64(cycle), t.finish[priority])
 		t.finish[priority] += turns
 	} else {
 		t.finish[priority] = start + turns
-		c.finish[priority] = max(c.finish[priority], c.now) + turns
 	}
 	e.Turn = start + e.PairCycles/share
 	if e.Atomic {
@@ -366,10 +361,8 @@ func (w *Weighted) Resume(e *Entry) {
 
 // Left implements Scheduler.
 func (w *Weighted) Left(e *Entry, pairs uint64) {
-	if c, t, share := w.clock(e); !w.Reference {
-		turns := float64(pairs) * e.PairCycles / share
-		t.finish[min(e.Priority, MaxPriority)] -= turns
-		c.finish[min(e.Priority, MaxPriority)] -= turns
+	if _, t, share := w.clock(e); !w.Reference {
+		t.finish[min(e.Priority, MaxPriority)] -= float64(pairs) * e.PairCycles / share
 	}
 }
 

@@ -230,9 +230,8 @@ func beforeAtomic(list []*request) []*request {
 }
 
 // share works out how many lanes serve what, those that come before others in any case
-// first: one for each request in turn, as far as they go, then more for those that want
-// more, as long as they keep these busy; what is left goes to those that want more at
-// all. No more than so many store.
+// first, as many as these keep busy: one for each request in turn, as far as they go, then
+// more for those that want more, in rounds. No more than so many store.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
@@ -250,28 +249,25 @@ func (e *end) share(list []*request, total, stored int) {
 		q.lanes++
 		left--
 	}
-	// more gives lanes to some requests in rounds, so many at most.
-	more := func(among []*request, most int) {
-		for least, before := max(0, left-most), -1; left > least && left != before; {
-			before = left
+	// more gives lanes to some requests in rounds, until so many are left.
+	more := func(among []*request, least int) {
+		for most := 1; left > least && most <= total; most++ {
 			for _, q := range among {
-				if left > least && q.wants() > uint64(q.lanes) {
+				if left > least && q.lanes < most && q.wants() > uint64(q.lanes) {
 					give(q)
 				}
 			}
 		}
 	}
-	for rest := list; len(rest) > 0; {
-		n, busy := 0, 0
-		for n < len(rest) && (n == 0 || !e.yields(rest[n], rest[0])) {
-			rest[n].lanes = 0
-			busy = min(busy+e.busy(rest[n], total), total)
-			n++
+	busy := 0
+	for n := 0; n < len(list); {
+		for first := n; n < len(list) && (n == first || !e.yields(list[n], list[first])); n++ {
+			list[n].lanes = 0
+			busy = min(busy+e.busy(list[n], total), total)
 		}
-		more(rest[:n], busy)
-		rest = rest[n:]
+		more(list[:n], total-busy)
 	}
-	more(list, left)
+	more(list, 0)
 }
 
 // busy returns how many lanes, of so many, a request keeps busy for longer than it costs to

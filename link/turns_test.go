@@ -300,38 +300,42 @@ func TestStreamBesideSmallRequests(t *testing.T) {
 	}
 }
 
-// A priority has its weight whether its requests are all stored, or some of them, and
-// whether these can be served or not.
-func TestWeightOfTwoClasses(t *testing.T) {
-	for _, lanes := range []int{1, 4} {
-		for _, hold := range []time.Duration{0, 30 * time.Millisecond} {
-			weightOfTwoClasses(t, lanes, hold)
-		}
-	}
-}
-
-func weightOfTwoClasses(t *testing.T, lanes int, hold time.Duration) {
-	w := newWorld(t, worldConfig{seed: 6, probability: 0.002, lanes: lanes, length: 20, scheduler: func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 3}} },
+// What is stored and can not be served keeps no others of its priority waiting.
+func TestBlockedRequestsOfAPriority(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 6, probability: 0.002, length: 20, scheduler: func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 3}} },
 		spec: physical.Spec{Storage: 1}})
-	for _, e := range w.ends {
+	for _, e := range w.ends { // the only storage qubit is never given back
 		e.onPair = func(e *end, p link.Pair) {
-			if p.Qubit.Index%uint32(1+lanes) == 0 { // the only storage qubit, which is an end's first
-				w.loop.After(hold, func() { e.free(p.Seq) })
-			} else {
+			if p.Qubit.Index%2 == 1 { // a communication qubit, which comes after the storage
 				e.free(p.Seq)
 			}
 		}
 	}
-	var had [2][2]func() int
-	for priority := range had {
-		for i := range had[priority] {
-			r := link.Request{Pairs: 5, Store: i == 1 && priority == 0, Priority: uint8(priority)}
-			had[priority][i] = w.open(20, func(int) link.Request { return r })
-		}
+	w.ends[0].create(link.Request{Store: true, Pairs: 1e6, Limit: 1 << 40, Deadline: qnet.Never})
+	w.run(time.Second)
+	a := w.open(4, func(int) link.Request { return link.Request{Pairs: 5} })
+	b := w.open(4, func(int) link.Request { return link.Request{Pairs: 5, Priority: 1} })
+	w.run(10 * time.Second)
+	w.about("weight 1 of 4", a(), float64(a()+b())/4, 0.02)
+	if a()+b() < 10_000 {
+		t.Errorf("%d pairs in all", a()+b())
 	}
-	w.run(3 * time.Second)
-	a, b := had[0][0]()+had[0][1](), had[1][0]()+had[1][1]()
-	w.about("weight 1 of 4", a, float64(a+b)/4, 0.02)
+}
+
+// A request of larger priority has no fewer lanes beside one of smaller priority, of however
+// many pairs, than it would have beside one of its own.
+func TestLanesOfALargerPriority(t *testing.T) {
+	var pairs [2]int
+	for i := range pairs {
+		w := newWorld(t, worldConfig{seed: 18, probability: 0.02, lanes: 8, length: 2000})
+		w.open(1, func(int) link.Request { return link.Request{Type: link.Measure, Pairs: 1e9} })
+		high := w.open(1, func(int) link.Request { return link.Request{Pairs: 50, Priority: uint8(5 * i)} })
+		w.run(time.Second)
+		pairs[i] = high()
+	}
+	if 10*pairs[1] < 9*pairs[0] {
+		t.Errorf("%d pairs of larger priority, %d of the same", pairs[1], pairs[0])
+	}
 }
 
 // Of several lanes measured requests of one priority have as many as those that keep.
