@@ -82,41 +82,6 @@ func TestMeasuredBesideKept(t *testing.T) {
 	}
 }
 
-// open keeps a number of requests open, each made by one end or the other. It returns how
-// many pairs they have had.
-func (w *world) open(n int, next func(i int) link.Request) (had func() int) {
-	w.ends[0].bases, w.ends[1].bases = pauli, pauli
-	var ids []link.RequestID
-	i := 0
-	var create func()
-	create = func() {
-		i++
-		r := next(i)
-		r.Limit, r.Deadline = 1<<40, qnet.Never
-		if r.Type != link.Keep {
-			r.Bases = pauli
-		}
-		if r.Type == link.Measure {
-			r.PeerBases = pauli
-		}
-		e := w.ends[i%2]
-		id := e.create(r)
-		ids = append(ids, id)
-		e.requests[id].onEnd = func() { w.loop.After(0, create) }
-	}
-	for range n {
-		create()
-	}
-	return func() (n int) {
-		for _, id := range ids {
-			if c := w.ends[0].requests[id]; c != nil {
-				n += len(c.pairs) + len(c.measured)
-			}
-		}
-		return n
-	}
-}
-
 // Many requests of all kinds are open, on several lanes, and frames are lost. What sets
 // the ends apart is mended by few frames: no advice takes turns with another.
 func TestMismatchesAreFew(t *testing.T) {

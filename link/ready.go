@@ -165,8 +165,8 @@ func (h *ready) fix(q *request) {
 	if q.in != nowhere {
 		q.class.remove(q)
 		q.class.add(q)
-		h.changed()
 	}
+	h.changed() // its class may be later beside others
 }
 
 // first returns up to n requests that may be served, in the order of service, leaving
