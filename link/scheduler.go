@@ -260,9 +260,9 @@ func (f *Fair) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
 // Weighted serves priorities strictly or by weighted fair queueing (Demers,
 // Keshav and Shenker, SIGCOMM 1989, with the virtual time of start-time fair
 // queueing, Goyal, Vin and Cheng, SIGCOMM 1996): strict ones first, the larger
-// before the smaller, then the others, each in proportion to its weight.
-// Requests of one priority are served in the order in which they came, and those
-// that have no end take turns.
+// before the smaller, then the others, each flow in proportion to the weight of its
+// priority. The requests of one priority and class are a flow, served in the order in
+// which they came; each that has no end is a flow of its own.
 //
 // The zero value serves all priorities strictly. A Weighted belongs to one end of
 // one link.
@@ -309,11 +309,13 @@ func (w *Weighted) Admit(e *Entry, cycle uint64) {
 	c, t, share := w.clock(e)
 	priority := min(e.Priority, MaxPriority)
 	turns := max(1, float64(e.Pairs)) * e.PairCycles / share
-	start := max(c.rested(t), t.finish[priority])
-	if w.Reference {
+	start := c.rested(t)
+	switch {
+	case w.Reference:
 		start = max(float64(cycle), t.finish[priority])
 		t.finish[priority] += turns
-	} else {
+	case e.Pairs > 0:
+		start = max(start, t.finish[priority])
 		t.finish[priority] = start + turns
 	}
 	e.Turn = start + e.PairCycles/share

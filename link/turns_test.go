@@ -544,6 +544,31 @@ func TestTurnsOfPairsThatOneEndLost(t *testing.T) {
 	}
 }
 
+// Weights are those of flows: all requests of a priority that have an end are one, however
+// many pairs wait, and each stream is one.
+func TestWeightsOfFlows(t *testing.T) {
+	for _, many := range []uint64{5, 1e6} {
+		w := newWorld(t, worldConfig{seed: 19, probability: 0.002, length: 20, scheduler: func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 2}} }})
+		var had [5]func() int
+		had[0] = w.open(4, func(int) link.Request { return link.Request{Pairs: many} })
+		for i, priority := range []uint8{0, 0, 1} {
+			id := w.ends[i%2].create(link.Request{Priority: priority, Limit: 1 << 40, Deadline: qnet.Never})
+			w.run(time.Millisecond)
+			w.allow(id, 1<<40)
+			had[1+i] = func() int { return len(w.ends[0].requests[id].pairs) }
+		}
+		had[4] = w.open(2, func(int) link.Request { return link.Request{Pairs: many, Priority: 1} })
+		w.run(10 * time.Second)
+		sum := 0.0
+		for _, n := range had {
+			sum += float64(n())
+		}
+		for i, weight := range []float64{1, 1, 1, 2, 2} {
+			w.about("flow", had[i](), sum*weight/7, 0.02)
+		}
+	}
+}
+
 // Requests that a shortage or a slot leaves less than their share have what there is by
 // their weights, or in equal times, and so it stays while others take what they leave.
 func TestSharesOfWhatIsLeft(t *testing.T) {
