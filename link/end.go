@@ -281,7 +281,7 @@ func (e *end) quantum() float64 {
 // cost; to measure for another they are armed anew, which takes a round trip more than
 // to go on does: 1 % at most of what a request is served in turn.
 func (e *end) weigh(q *request) {
-	q.Class = e.ready.number(q)
+	q.Kind = e.ready.kind(q)
 	q.PairCycles = 1 / e.cfg.Points[q.point].Probability
 	if q.keeps() {
 		q.PairCycles *= float64(e.stride())

@@ -608,7 +608,7 @@ func (e *end) deactivate(q *request) {
 		e.atomic = nil
 	}
 	if q.Place != 0 {
-		e.sched.Left(&q.Entry, max(q.Pairs, q.got)-q.got)
+		e.sched.Left(&q.Entry)
 	}
 	e.giveUp(q)
 	for i := range e.lanes {

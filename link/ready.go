@@ -15,40 +15,58 @@ const (
 	inRest
 )
 
-// ready holds the requests that want pairs, in the order of a scheduler, by class:
-// those of one class may all be served now, or none of them, so that a slot or a
-// shortage concerns a few classes, however many requests wait.
+// ready holds the requests that want pairs, in the order of a scheduler, by class and
+// flow: those of one class may all be served now, or none of them, so that a slot or a
+// shortage concerns a few classes, and a pair that is made the order of a few flows,
+// however many requests wait.
 type ready struct {
 	sched   Scheduler
 	may     func(*Entry) bool // which the slot serves; nil: all
 	lacks   shortage
 	classes []*class   // by number; nil where no request came yet
-	serving []*class   // those that have requests that may be served now
+	serving []*flow    // those that have requests that may be served now
 	merged  []*request // the first of all
 	most    int        // of those that are stored
 	stored  int        // those that are
 	count   int
 }
 
+// class is those of which all may be served at one time, or none.
+type class struct {
+	like  Entry   // one of them, on behalf of all
+	store bool    // they are stored
+	open  bool    // they may be served now
+	flows []*flow // by number; nil where no request came yet
+}
+
+func (c *class) len() (n int) {
+	for _, f := range c.flows {
+		if f != nil {
+			n += f.len()
+		}
+	}
+	return n
+}
+
 // all is the bound of no bound.
 const all = math.MaxInt
 
 // servable reports whether a request wants pairs and may be served now.
-func (r *request) servable() bool { return r.in != nowhere && r.class.open }
+func (r *request) servable() bool { return r.in != nowhere && r.flow.class.open }
 
 // any returns a request drawn at random of those that may be served now, nil if there
 // is none.
 func (h *ready) any(rng *rand.Rand) *request {
 	n := 0
-	for _, c := range h.serving {
-		n += c.len()
+	for _, f := range h.serving {
+		n += f.len()
 	}
 	if n == 0 {
 		return nil
 	}
 	i := rng.IntN(n)
-	for _, c := range h.serving {
-		for _, list := range [...][]*request{c.head, c.rest} {
+	for _, f := range h.serving {
+		for _, list := range [...][]*request{f.head, f.rest} {
 			if i < len(list) {
 				return list[i]
 			}
@@ -71,9 +89,14 @@ func (h *ready) wanted() (n uint64) {
 		if c == nil {
 			continue
 		}
-		for _, list := range [...][]*request{c.head, c.rest} {
-			for _, q := range list {
-				n = saturate(n, q.wants())
+		for _, f := range c.flows {
+			if f == nil {
+				continue
+			}
+			for _, list := range [...][]*request{f.head, f.rest} {
+				for _, q := range list {
+					n = saturate(n, q.wants())
+				}
 			}
 		}
 	}
@@ -91,8 +114,13 @@ func (h *ready) filter(may func(*Entry) bool, lacks shortage) {
 		if c == nil {
 			continue
 		}
-		if c.open = h.allows(c); c.open && c.len() > 0 {
-			h.serving = append(h.serving, c)
+		if c.open = h.allows(c); !c.open {
+			continue
+		}
+		for _, f := range c.flows {
+			if f != nil && f.len() > 0 {
+				h.serving = append(h.serving, f)
+			}
 		}
 	}
 }
@@ -110,38 +138,49 @@ func (h *ready) changed() {
 	}
 }
 
-// number returns that of the class that a request belongs to.
-func (h *ready) number(q *request) int {
-	n := 2 * h.sched.Class(&q.Entry)
+// kind returns that of a request.
+func (h *ready) kind(q *request) Kind {
+	k := h.sched.Kind(&q.Entry)
+	k.Class *= 2
 	if q.store {
-		n++
+		k.Class++
 	}
-	return n
+	return k
 }
 
-// classOf returns the class that a request belongs to.
-func (h *ready) classOf(q *request) *class {
-	n := q.Class
-	for n >= len(h.classes) {
-		h.classes = append(h.classes, nil)
-	}
-	if h.classes[n] == nil {
-		c := &class{sched: h.sched, like: q.Entry, store: q.store}
+// flowOf returns the flow that a request belongs to.
+func (h *ready) flowOf(q *request) *flow {
+	h.classes = upTo(h.classes, q.Class)
+	c := h.classes[q.Class]
+	if c == nil {
+		c = &class{like: q.Entry, store: q.store}
 		c.open = h.allows(c)
-		h.classes[n] = c
+		h.classes[q.Class] = c
 	}
-	return h.classes[n]
+	c.flows = upTo(c.flows, q.Flow)
+	if c.flows[q.Flow] == nil {
+		c.flows[q.Flow] = &flow{class: c, sched: h.sched}
+	}
+	return c.flows[q.Flow]
+}
+
+// upTo makes a list as long as an index needs.
+func upTo[T any](list []*T, i int) []*T {
+	for i >= len(list) {
+		list = append(list, nil)
+	}
+	return list
 }
 
 // add takes up a request.
 func (h *ready) add(q *request) {
-	if q.class == nil {
-		q.class = h.classOf(q)
+	if q.flow == nil {
+		q.flow = h.flowOf(q)
 	}
-	if q.class.open && q.class.len() == 0 {
-		h.serving = append(h.serving, q.class)
+	if q.flow.class.open && q.flow.len() == 0 {
+		h.serving = append(h.serving, q.flow)
 	}
-	q.class.add(q)
+	q.flow.add(q)
 	h.sched.Wanted(&q.Entry, true)
 	h.count++
 	h.changed()
@@ -149,12 +188,12 @@ func (h *ready) add(q *request) {
 
 // remove leaves a request out that is there.
 func (h *ready) remove(q *request) {
-	q.class.remove(q)
+	q.flow.remove(q)
 	h.sched.Wanted(&q.Entry, false)
 	h.count--
 	h.changed()
-	if q.class.open && q.class.len() == 0 {
-		i := slices.Index(h.serving, q.class)
+	if q.flow.class.open && q.flow.len() == 0 {
+		i := slices.Index(h.serving, q.flow)
 		h.serving = slices.Delete(h.serving, i, i+1)
 	}
 }
@@ -163,10 +202,10 @@ func (h *ready) remove(q *request) {
 // has changed.
 func (h *ready) fix(q *request) {
 	if q.in != nowhere {
-		q.class.remove(q)
-		q.class.add(q)
+		q.flow.remove(q)
+		q.flow.add(q)
 	}
-	h.changed() // its class may be later beside others
+	h.changed() // its flow or class may be later beside others
 }
 
 // first returns up to n requests that may be served, in the order of service, leaving
@@ -177,7 +216,7 @@ func (h *ready) first(n, stored int) []*request {
 	case len(h.serving) == 0:
 		return nil
 	case len(h.serving) > 1:
-	case h.serving[0].store:
+	case h.serving[0].class.store:
 		return h.serving[0].first(min(n, stored))
 	default:
 		return h.serving[0].first(n)
@@ -188,27 +227,26 @@ func (h *ready) first(n, stored int) []*request {
 	}
 	if len(h.merged) == 0 {
 		h.stored = 0
-		for _, c := range h.serving {
-			c.merged = 0
+		for _, f := range h.serving {
+			f.merged, f.ahead = 0, 0
 		}
 	}
 	for len(h.merged) < n {
-		var from *class
+		var from *flow
 		var q *request
-		for _, c := range h.serving {
-			if c.store && h.stored >= stored {
+		for _, f := range h.serving {
+			if f.class.store && h.stored >= stored {
 				continue
 			}
-			list := c.first(c.merged + 1)
-			if len(list) > c.merged && (from == nil || c.before(list[c.merged], q)) {
-				from, q = c, list[c.merged]
+			if next := f.next(); next != nil && (from == nil || f.before(next, q)) {
+				from, q = f, next
 			}
 		}
 		if from == nil {
 			break
 		}
-		from.merged++
-		if from.store {
+		from.merge(q)
+		if from.class.store {
 			h.stored++
 		}
 		h.merged = append(h.merged, q)

@@ -9,7 +9,11 @@ import (
 // byPurpose is a scheduler with a class for each of four purposes.
 type byPurpose struct{ Fair }
 
-func (*byPurpose) Class(e *Entry) int { return int(e.Purpose) }
+func (s *byPurpose) Kind(e *Entry) Kind {
+	k := s.Fair.Kind(e)
+	k.Class = int(e.Purpose)
+	return k
+}
 
 // Ready requests come in the order of the scheduler, as in a list that is sorted
 // each time, whatever becomes of them, and whoever of them may be served.
@@ -32,7 +36,7 @@ func TestReadyIsInOrder(t *testing.T) {
 					q, gone = gone[len(gone)-1], gone[:len(gone)-1] // wanted again
 					q.Turn = float64(rng.IntN(100))
 				}
-				q.Class = h.number(q)
+				q.Kind = h.kind(q)
 				h.add(q)
 				list = append(list, q)
 			case k < 5 || len(list) > maxHead && rng.IntN(400) == 0:
@@ -124,7 +128,7 @@ func TestReadyFilterCostsNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for place := range uint64(10_000) {
 		q := &request{Entry: Entry{Place: place, Purpose: rng.Uint64N(4)}, store: rng.IntN(2) == 0}
-		q.Class = h.number(q)
+		q.Kind = h.kind(q)
 		h.add(q)
 	}
 	odd := func(e *Entry) bool { return e.Purpose%2 == 1 }
@@ -164,9 +168,9 @@ func (s *counted) Before(a, b *Entry) bool {
 	return s.byPurpose.Before(a, b)
 }
 
-func (s *counted) Class(e *Entry) int {
+func (s *counted) Kind(e *Entry) Kind {
 	s.asked++
-	return s.byPurpose.Class(e)
+	return s.byPurpose.Kind(e)
 }
 
 // Requests are of one class of Slots if and only if the same slots serve them, and
@@ -199,7 +203,7 @@ func TestSlotsClasses(t *testing.T) {
 					served[cycle] = 1
 				}
 			}
-			n := s.Class(e)
+			n := s.Kind(e).Class
 			was, ok := seen[n]
 			of, known := classes[string(served)]
 			if ok && was != string(served) || known && of != n || n < 0 || n > len(classes) {

@@ -45,7 +45,7 @@ type request struct {
 	state       requestState
 	consecutive bool
 	store       bool
-	class       *class // of the ready ones; nil before it is the first time
+	flow        *flow // of the ready ones; nil before it is the first time
 	in          inReady
 	index       int // there, but in its head
 	point       int

@@ -15,9 +15,8 @@ type Entry struct {
 	Pairs        uint64 // 0: until ended
 	Deadline     uint64 // the attempt cycle at which both ends give up; 0 for none
 	Purpose, Tag uint64
-	// Class is the number of those requests that may be served in the same cycles, and
-	// lack the same: 0 or above, and there are few. It is set before Admit.
-	Class int
+	// Kind is set before Admit.
+	Kind
 	// PairCycles is the estimated number of attempt cycles that one pair takes.
 	PairCycles float64
 	// Quantum is the number of cycles that are worth a change to another request; 0
@@ -27,12 +26,23 @@ type Entry struct {
 	// and its class behind others, at most: by more neither chance nor the steps in which
 	// pairs come leave one that could be served, but slots and shortages do. 0: no bound.
 	Claim float64
+	// Ahead is the number of cycles that those of its flow take that come before it, and
+	// are asked of Before beside it.
+	Ahead float64
 	// Turn is the scheduler's own: set by Admit, told to the other end, moved on by
 	// Served.
 	Turn float64
 
 	owed  float64 // cycles that Turn has yet to move on by
-	begun bool    // Fair: an atomic request was served
+	begun bool    // an atomic request was served
+}
+
+// Kind is what does not change of where a request is in the order of service. Numbers
+// are from 0 on, and there are few.
+type Kind struct {
+	Class int // those of one may be served in the same cycles, and lack the same
+	Flow  int // those of one, but for 0, are served in the order of Place
+	Tier  int // the larger is served before the smaller wherever their turns are
 }
 
 // Scheduler decides which request is served first. Both ends of a link have one
@@ -43,60 +53,74 @@ type Scheduler interface {
 	Admit(e *Entry, cycle uint64)
 	// Served tells that pairs of a request were made.
 	Served(e *Entry, pairs uint64)
+	// Move moves the Turn of a request on as pairs do, and nothing else.
+	Move(e *Entry, pairs uint64)
+	// Settle tells that the ends differ in the order: Turn is to tell the other end when e
+	// is served.
+	Settle(e *Entry)
 	// Wanted tells that pairs of a request are wanted from now on, or are no more.
 	Wanted(e *Entry, is bool)
 	// Resume tells that a request is about to be wanted again that was not for a while.
 	Resume(e *Entry)
-	// Left tells that a request is out of the queue, of which so many pairs were to come.
-	Left(e *Entry, pairs uint64)
+	// Left tells that a request is out of the queue.
+	Left(e *Entry)
 	// Shift returns by how much the turns of the class of e are later beside those of
 	// other classes, at least so much from now on. The ends tell each other.
 	Shift(e *Entry, least float64) float64
-	// Before reports whether a is served before b. It is a strict order.
+	// Before reports whether a is served before b. It is a strict order of the first of all
+	// flows and classes, and of the requests of one flow and class, where it changes for
+	// a request alone that is served or resumed.
 	Before(a, b *Entry) bool
-	// Class returns the number, from 0 on, of the class of a request: those of one
-	// class may be served in the same cycles. The number does not change while the
-	// request is there, and there are few.
-	Class(e *Entry) int
+	// Kind returns the kind of a request.
+	Kind(e *Entry) Kind
 	// Slot returns which requests may be served in a cycle, nil for all, and the
 	// first cycle after it in which that changes, 0 for never. What may tells of a
 	// request holds for all of its class.
 	Slot(cycle uint64) (may func(*Entry) bool, next uint64)
 }
 
-// FCFS serves first what came first.
-type FCFS struct{}
+// plain has no turns, and one kind of requests.
+type plain struct{}
 
 // Admit implements Scheduler.
-func (FCFS) Admit(*Entry, uint64) {}
+func (plain) Admit(*Entry, uint64) {}
 
 // Served implements Scheduler.
-func (FCFS) Served(*Entry, uint64) {}
+func (plain) Served(*Entry, uint64) {}
+
+// Move implements Scheduler.
+func (plain) Move(*Entry, uint64) {}
+
+// Settle implements Scheduler.
+func (plain) Settle(*Entry) {}
 
 // Wanted implements Scheduler.
-func (FCFS) Wanted(*Entry, bool) {}
+func (plain) Wanted(*Entry, bool) {}
 
 // Resume implements Scheduler.
-func (FCFS) Resume(*Entry) {}
+func (plain) Resume(*Entry) {}
 
 // Left implements Scheduler.
-func (FCFS) Left(*Entry, uint64) {}
+func (plain) Left(*Entry) {}
 
 // Shift implements Scheduler.
-func (FCFS) Shift(*Entry, float64) float64 { return 0 }
+func (plain) Shift(*Entry, float64) float64 { return 0 }
+
+// Kind implements Scheduler.
+func (plain) Kind(*Entry) Kind { return Kind{} }
+
+// Slot implements Scheduler.
+func (plain) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
+
+// FCFS serves first what came first.
+type FCFS struct{ plain }
 
 // Before implements Scheduler.
 func (FCFS) Before(a, b *Entry) bool { return a.Place < b.Place }
 
-// Class implements Scheduler.
-func (FCFS) Class(*Entry) int { return 0 }
-
-// Slot implements Scheduler.
-func (FCFS) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
-
 // EDF serves first what is due first (earliest deadline), and among equals what
 // came first.
-type EDF struct{ FCFS }
+type EDF struct{ plain }
 
 // Before implements Scheduler.
 func (EDF) Before(a, b *Entry) bool {
@@ -120,7 +144,7 @@ type classClock struct {
 	front  float64                  // Turn of what was served last
 	shift  float64                  // to be added to turns of the class beside those of others
 	atomic float64                  // Fair: Turn of the atomic request that was over last
-	finish [MaxPriority + 1]float64 // Weighted: by priority, of what has joined
+	finish [MaxPriority + 1]float64 // Weighted: by priority, of what was served of its flow
 }
 
 // class returns the clock of a class.
@@ -159,9 +183,9 @@ func (c *clock) want(t *classClock, is bool) {
 	}
 }
 
-// before reports whether a is before b by this clock, and whether they are at one time.
-func (c *clock) before(a, b *Entry) (before, same bool) {
-	x, y := a.Turn, b.Turn
+// before reports whether a at turn x is before b at y by this clock, and whether they are
+// at one time.
+func (c *clock) before(a, b *Entry, x, y float64) (before, same bool) {
 	if a.Class != b.Class {
 		x += c.class(a.Class).shift
 		y += c.class(b.Class).shift
@@ -174,6 +198,7 @@ func (c *clock) before(a, b *Entry) (before, same bool) {
 // it came (start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996). A Fair
 // belongs to one end of one link.
 type Fair struct {
+	plain
 	clocks [MaxPriority + 1]clock // by priority
 }
 
@@ -200,6 +225,11 @@ func (f *Fair) Served(e *Entry, pairs uint64) {
 	if e.Claim > 0 {
 		e.Turn = max(e.Turn, t.front-e.Claim)
 	}
+	f.Move(e, pairs)
+}
+
+// Move implements Scheduler.
+func (*Fair) Move(e *Entry, pairs uint64) {
 	turn := float64(pairs)*e.PairCycles + e.owed
 	if e.owed = 0; e.Quantum > 0 { // in whole ones, so that it does not matter in what parts pairs come
 		e.owed = math.Mod(turn, e.Quantum)
@@ -223,7 +253,7 @@ func (f *Fair) Resume(e *Entry) {
 // Left implements Scheduler: the next ones come after what it has taken, as its next
 // pairs would. An atomic one took its pairs before it was its turn for them, which is for
 // the next atomic ones alone to make up for.
-func (f *Fair) Left(e *Entry, _ uint64) {
+func (f *Fair) Left(e *Entry) {
 	c, t := f.clock(e)
 	if e.Atomic {
 		t.atomic = max(t.atomic, e.Turn+e.owed)
@@ -241,21 +271,18 @@ func (f *Fair) Shift(e *Entry, least float64) float64 {
 
 // Before implements Scheduler.
 func (f *Fair) Before(a, b *Entry) bool {
-	if a.Priority != b.Priority {
-		return a.Priority > b.Priority
+	if a.Tier != b.Tier {
+		return a.Tier > b.Tier
 	}
 	c, _ := f.clock(a)
-	if before, same := c.before(a, b); !same {
+	if before, same := c.before(a, b, a.Turn, b.Turn); !same {
 		return before
 	}
 	return a.Place < b.Place
 }
 
-// Class implements Scheduler.
-func (f *Fair) Class(*Entry) int { return 0 }
-
-// Slot implements Scheduler.
-func (f *Fair) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
+// Kind implements Scheduler.
+func (*Fair) Kind(e *Entry) Kind { return Kind{Tier: int(e.Priority)} }
 
 // Weighted serves priorities strictly or by weighted fair queueing (Demers,
 // Keshav and Shenker, SIGCOMM 1989, with the virtual time of start-time fair
@@ -271,10 +298,12 @@ type Weighted struct {
 	// stands for a priority that is served strictly.
 	Weights []float64
 	// Reference counts virtual time as the simulations of Dahlberg et al. did: a
-	// pair moves its request on by its cycles without regard to the weight, and
-	// what joins an idle queue is not put behind what was served meanwhile.
+	// request has its turn when it joins, for good, after all that joined before; a
+	// pair moves it on by its cycles without regard to the weight, and what joins an
+	// idle queue is not put behind what was served meanwhile.
 	Reference bool
 
+	plain
 	clocks [MaxPriority + 2]clock // by priority; the last is that of all weighted ones
 }
 
@@ -304,20 +333,44 @@ func (w *Weighted) weight(priority uint8) (share float64, strict bool) {
 	return w.Weights[priority] / sum, false
 }
 
+// Kind implements Scheduler.
+func (w *Weighted) Kind(e *Entry) (k Kind) {
+	if _, strict := w.weight(e.Priority); strict {
+		k.Tier = 1 + int(e.Priority)
+	}
+	if e.Pairs > 0 && !w.Reference {
+		k.Flow = 1 + int(e.Priority)
+	}
+	return k
+}
+
+// flow returns where a flow is, and what was served of it; nil if the request is one of
+// its own, by its Turn.
+func (t *classClock) flow(e *Entry) *float64 {
+	if e.Flow == 0 {
+		return nil
+	}
+	return &t.finish[min(e.Priority, MaxPriority)]
+}
+
+// start returns the time from which a request is to be served, were it the first of its
+// flow: those before it have had theirs.
+func (t *classClock) start(e *Entry) float64 {
+	if f := t.flow(e); f != nil {
+		return max(e.Turn, *f)
+	}
+	return e.Turn
+}
+
 // Admit implements Scheduler.
 func (w *Weighted) Admit(e *Entry, cycle uint64) {
 	c, t, share := w.clock(e)
-	priority := min(e.Priority, MaxPriority)
-	turns := max(1, float64(e.Pairs)) * e.PairCycles / share
-	start := c.rested(t)
-	switch {
-	case w.Reference:
-		start = max(float64(cycle), t.finish[priority])
-		t.finish[priority] += turns
-	case e.Pairs > 0:
-		start = max(start, t.finish[priority])
-		t.finish[priority] = start + turns
+	if e.Turn = c.rested(t); !w.Reference {
+		return
 	}
+	f := &t.finish[min(e.Priority, MaxPriority)] // of what has joined
+	start, turns := max(float64(cycle), *f), max(1, float64(e.Pairs))*e.PairCycles/share
+	*f += turns
 	e.Turn = start + e.PairCycles/share
 	if e.Atomic {
 		e.Turn = start + turns
@@ -326,25 +379,41 @@ func (w *Weighted) Admit(e *Entry, cycle uint64) {
 
 // Served implements Scheduler.
 func (w *Weighted) Served(e *Entry, pairs uint64) {
-	c, t, share := w.clock(e)
 	if w.Reference {
-		if !e.Atomic || e.Pairs == 0 {
-			e.Turn += float64(pairs) * e.PairCycles
-		}
+		w.Move(e, pairs)
 		return
 	}
-	claim, turns := e.Claim/share, e.PairCycles/share
-	if e.Atomic {
-		turns *= max(1, float64(e.Pairs))
+	c, t, share := w.clock(e)
+	start, claim := t.start(e), e.Claim/share
+	if !e.begun {
+		c.serve(t, start, claim)
 	}
-	c.serve(t, e.Turn-turns, claim)
-	if e.Atomic && e.Pairs > 0 {
-		return
-	}
+	e.begun = e.Atomic
 	if claim > 0 {
-		e.Turn = max(e.Turn, t.front-claim)
+		start = max(start, t.front-claim)
 	}
-	e.Turn += float64(pairs) * e.PairCycles / share
+	if f := t.flow(e); f != nil {
+		*f = start + float64(pairs)*e.PairCycles/share
+		return
+	}
+	e.Turn = start
+	w.Move(e, pairs)
+}
+
+// Move implements Scheduler.
+func (w *Weighted) Move(e *Entry, pairs uint64) {
+	if !w.Reference {
+		share, _ := w.weight(e.Priority)
+		e.Turn += float64(pairs) * e.PairCycles / share
+	} else if !e.Atomic || e.Pairs == 0 {
+		e.Turn += float64(pairs) * e.PairCycles
+	}
+}
+
+// Settle implements Scheduler.
+func (w *Weighted) Settle(e *Entry) {
+	_, t, _ := w.clock(e)
+	e.Turn = t.start(e)
 }
 
 // Wanted implements Scheduler.
@@ -361,13 +430,6 @@ func (w *Weighted) Resume(e *Entry) {
 	}
 }
 
-// Left implements Scheduler.
-func (w *Weighted) Left(e *Entry, pairs uint64) {
-	if _, t, share := w.clock(e); !w.Reference {
-		t.finish[min(e.Priority, MaxPriority)] -= float64(pairs) * e.PairCycles / share
-	}
-}
-
 // Shift implements Scheduler.
 func (w *Weighted) Shift(e *Entry, least float64) float64 {
 	_, t, _ := w.clock(e)
@@ -375,28 +437,34 @@ func (w *Weighted) Shift(e *Entry, least float64) float64 {
 	return t.shift
 }
 
+// finish returns the time at which a pair of a request is to be there, or all of one that
+// is atomic: by this they are served.
+func (w *Weighted) finish(t *classClock, e *Entry, share float64) float64 {
+	if w.Reference {
+		return e.Turn
+	}
+	turns := e.PairCycles
+	if e.Atomic {
+		turns *= max(1, float64(e.Pairs))
+	}
+	return t.start(e) + (e.Ahead+turns)/share
+}
+
 // Before implements Scheduler.
 func (w *Weighted) Before(a, b *Entry) bool {
-	_, sa := w.weight(a.Priority)
-	_, sb := w.weight(b.Priority)
 	switch {
-	case sa != sb:
-		return sa
-	case sa && a.Priority != b.Priority:
-		return a.Priority > b.Priority
+	case a.Tier != b.Tier:
+		return a.Tier > b.Tier
+	case a.Flow > 0 && a.Flow == b.Flow && a.Class == b.Class:
+		return a.Place < b.Place
 	}
-	c, _, _ := w.clock(a)
-	if before, same := c.before(a, b); !same {
+	c, t, share := w.clock(a)
+	_, u, other := w.clock(b)
+	if before, same := c.before(a, b, w.finish(t, a, share), w.finish(u, b, other)); !same {
 		return before
 	}
 	return a.Place < b.Place
 }
-
-// Class implements Scheduler.
-func (*Weighted) Class(*Entry) int { return 0 }
-
-// Slot implements Scheduler.
-func (*Weighted) Slot(uint64) (func(*Entry) bool, uint64) { return nil, 0 }
 
 // Slots serves requests in time slots that the network has agreed on, as a
 // controller of the network would hand out: a table that repeats for ever.
@@ -408,7 +476,7 @@ type Slots struct {
 	Table     []Slot // in order of Begin; not to be changed
 
 	classes map[string]int // by the slots of the table that serve them
-	slots   []byte         // scratch of Class
+	slots   []byte         // scratch of Kind
 }
 
 // Slot is a part of the table of Slots.
@@ -420,8 +488,8 @@ type Slot struct {
 	Priorities []uint8
 }
 
-// Class implements Scheduler: of one class is what the same slots of the table serve.
-func (s *Slots) Class(e *Entry) int {
+// Kind implements Scheduler: of one class is what the same slots of the table serve.
+func (s *Slots) Kind(e *Entry) Kind {
 	s.slots = s.slots[:0]
 	for i := range s.Table {
 		if s.Table[i].may(e) {
@@ -436,7 +504,9 @@ func (s *Slots) Class(e *Entry) int {
 		n = len(s.classes)
 		s.classes[string(s.slots)] = n
 	}
-	return n
+	k := s.Scheduler.Kind(e)
+	k.Class = n
+	return k
 }
 
 // Slot implements Scheduler.

@@ -261,7 +261,7 @@ func (e *end) share(list []*request, total, stored int) {
 	}
 	busy := 0
 	for n := 0; n < len(list); {
-		for first := n; n < len(list) && (n == first || !e.yields(list[n], list[first])); n++ {
+		for first := n; n < len(list) && (n == first || list[n].Tier == list[first].Tier); n++ {
 			list[n].lanes = 0
 			busy = min(busy+e.busy(list[n], total), total)
 		}
@@ -275,14 +275,6 @@ func (e *end) share(list []*request, total, stored int) {
 func (e *end) busy(q *request, most int) int {
 	n := float64(q.wants()) * min(1, q.PairCycles/e.quantum())
 	return int(max(1, min(n, float64(most))))
-}
-
-// yields reports whether a request comes after another wherever their turns are, as one
-// of smaller priority does that is served strictly.
-func (e *end) yields(q, to *request) bool {
-	x := q.Entry
-	x.Turn, x.Place, x.Deadline = math.Inf(-1), 0, to.Deadline
-	return e.sched.Before(&to.Entry, &x)
 }
 
 func (e *end) serviceOf(g group) *service {

@@ -49,6 +49,7 @@ func (e *end) tellLimit(q *request) {
 // compare tells the peer the turn of a request, to hear that of the peer.
 func (e *end) compare(q *request) {
 	if !q.terms.waits {
+		e.sched.Settle(&q.Entry)
 		e.sendTerms(q)
 	}
 }
@@ -136,9 +137,7 @@ func (e *end) agree(q *request, turn, shift float64, had uint64) {
 	}
 	x := q.Entry
 	x.Turn, x.owed = turn, 0
-	if had < q.counted {
-		e.sched.Served(&x, q.counted-had)
-	}
+	e.sched.Move(&x, q.counted-had)
 	if x.Turn > q.Turn {
 		q.Turn = x.Turn
 		e.ready.fix(q)

@@ -569,6 +569,36 @@ func TestWeightsOfFlows(t *testing.T) {
 	}
 }
 
+// A priority has its share whatever becomes of requests that it did not serve: it is asked
+// for far more than that, and the most are given up in the queue.
+func TestWeightsOfWhatIsServed(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 20, probability: 0.002, length: 20, scheduler: func() link.Scheduler { return &link.Weighted{Weights: []float64{1, 1}} }})
+	stream := w.ends[0].create(link.Request{Priority: 1, Limit: 1 << 40, Deadline: qnet.Never})
+	w.run(time.Millisecond)
+	w.allow(stream, 1<<40)
+	asked := 0
+	for i := range 10_000 { // 20 pairs are asked for in the time of two
+		w.run(time.Millisecond)
+		e := w.ends[i%2]
+		e.create(link.Request{Pairs: 20, Limit: 1 << 40, Deadline: w.loop.Now().Add(500 * time.Millisecond)})
+		if i%3 == 0 {
+			id := e.create(link.Request{Pairs: 10_000, Limit: 1 << 40, Deadline: qnet.Never})
+			w.loop.After(5*time.Millisecond, func() { e.layer.End(theLink, id, qnet.ErrCancelled) })
+		}
+		asked += 20
+	}
+	got, others := len(w.ends[0].requests[stream].pairs), 0
+	for id, c := range w.ends[0].requests {
+		if id != stream {
+			others += len(c.pairs)
+		}
+	}
+	if got+others < 19_000 || asked < 9*others {
+		t.Errorf("%d pairs of %d asked for, and %d of the stream", others, asked, got)
+	}
+	w.about("half of all", others, float64(got+others)/2, 0.005)
+}
+
 // Requests that a shortage or a slot leaves less than their share have what there is by
 // their weights, or in equal times, and so it stays while others take what they leave.
 func TestSharesOfWhatIsLeft(t *testing.T) {
