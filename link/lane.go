@@ -96,6 +96,11 @@ func (l *lane) init(e *end, index uint32) {
 // works reports whether the lane attempts, or is about to.
 func (l *lane) works() bool { return l.state == laneOpen || l.state == laneArming && !l.unwanted }
 
+// takes reports whether the lane has a communication qubit, or is about to take one.
+func (l *lane) takes() bool {
+	return l.state != laneIdle && (l.state != laneHeld || !l.qubit.IsZero())
+}
+
 // serves reports whether the lane attempts or will soon: one that has just brought a pair
 // is free again in a moment, most likely. If it did not count, a lane of another request would
 // be closed for that moment, and armed anew, with each pair; and where one end has not heard
@@ -130,9 +135,8 @@ func (l *lane) arm() {
 func (l *lane) allocated(r physical.Result) {
 	switch {
 	case errors.Is(r.Err, qnet.ErrNoMemory):
-		l.state = laneIdle // others can use it
 		l.e.noStorage()
-		l.e.serve()
+		l.rest()
 		return
 	case r.Err != nil:
 		l.armFailed(r.Err)
@@ -141,12 +145,19 @@ func (l *lane) allocated(r physical.Result) {
 	l.storage = r.Qubit
 	if l.unwanted {
 		l.freeStorage()
-		l.state = laneIdle
 		l.e.storage.spare++
-		l.e.serve()
+		l.rest()
 		return
 	}
 	l.arm()
+}
+
+// rest leaves the lane, which has taken no communication qubit, and what it could have
+// taken to others.
+func (l *lane) rest() {
+	l.state = laneIdle
+	l.e.serve()
+	l.e.l.serveOthers(l.e)
 }
 
 func (l *lane) freeStorage() {
@@ -184,7 +195,7 @@ func (l *lane) armed(r physical.Result) {
 func (l *lane) armFailed(err error) {
 	l.bulk.reset()
 	l.freeStorage()
-	l.state = laneHeld
+	l.state, l.qubit = laneHeld, physical.Qubit{}
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
 	if errors.Is(err, qnet.ErrNoMemory) {
 		return // it is somebody else's; we are told when it is free
@@ -192,8 +203,7 @@ func (l *lane) armFailed(err error) {
 	if l.group.keep && errors.Is(err, qnet.ErrUnsupported) {
 		// The link can not keep pairs, now or later.
 		l.e.refuseKeep(err)
-		l.state = laneIdle
-		l.e.serve()
+		l.rest()
 		return
 	}
 	// The device is lost or refuses. Try again after a while: a device that is gone for
@@ -202,7 +212,8 @@ func (l *lane) armFailed(err error) {
 	l.timer = l.e.l.loop.After(100*time.Millisecond, l.freed)
 }
 
-// freed is told by the device when the lane's qubit has become free.
+// freed is told by the device when the lane's qubit has become free, or one that it
+// shares with others.
 func (l *lane) freed() {
 	l.freeing = false
 	if l.state == laneHeld {
@@ -212,6 +223,8 @@ func (l *lane) freed() {
 		if l.group.store {
 			l.e.storage.spare++ // unless its pair is still in use
 		}
+	}
+	if l.state == laneIdle {
 		l.e.serve()
 	}
 }
@@ -337,6 +350,9 @@ func (l *lane) timeout() {
 		l.sendClose()
 		return
 	case laneHeld, laneMoving: // by now others may have its share
+		if l.freeing {
+			l.qubit = physical.Qubit{}
+		}
 		l.freeing, l.backBy = false, 0
 		e.serve()
 		return

@@ -83,6 +83,35 @@ func New(cfg Config, dev physical.Device, ep control.Endpoint, loop event.Schedu
 // Handle sets the layer above.
 func (l *Layer) Handle(h Handler) { l.handler = h }
 
+// spare returns how many communication qubits lanes can take yet: all, unless those of
+// the node share them. The layers above may have others.
+func (l *Layer) spare() int {
+	n := l.dev.Spec().Communication
+	if n == 0 {
+		return all
+	}
+	for _, e := range l.ends {
+		for i := range e.lanes {
+			if e.lanes[i].takes() {
+				n--
+			}
+		}
+	}
+	return max(n, 0)
+}
+
+// serveOthers lets the other links have a qubit that one of them has left.
+func (l *Layer) serveOthers(than *end) {
+	if l.dev.Spec().Communication == 0 {
+		return
+	}
+	for _, e := range l.ends {
+		if e != than {
+			e.serve()
+		}
+	}
+}
+
 // ahead returns how far the clock of the fabric, which counts cycles and stamps
 // pairs, is ahead of the loop's.
 func (l *Layer) ahead() time.Duration { return l.dev.Now().Sub(l.loop.Now()) }

@@ -172,3 +172,44 @@ func TestLanesBesideOthers(t *testing.T) {
 		}
 	}
 }
+
+// Where lanes are more than the communication qubits that they share, one that is to store
+// has its qubit while it initialises the storage too: all kinds of requests end, and have
+// their share as streams, as where every lane has a qubit of its own.
+func TestMoreLanesThanQubits(t *testing.T) {
+	kinds := map[rune]link.Request{'S': {Store: true}, 'K': {}, 'M': {Type: link.Measure, Bases: pauli}}
+	for qubits := 1; qubits <= 2; qubits++ {
+		for _, mix := range []string{"SMSM", "SKSK", "SSMK"} {
+			var want []int
+			for _, lanes := range []int{qubits, qubits + 1, 2*qubits + 1} {
+				w := newWorld(t, worldConfig{seed: 23, probability: 0.2, lanes: lanes, length: 4000,
+					spec: physical.Spec{Communication: qubits, Storage: 4, Init: 5 * time.Microsecond, Gate1: time.Microsecond, Gate2: 3 * time.Microsecond, Readout: 2 * time.Microsecond}})
+				w.ends[0].bases, w.ends[1].bases = pauli, pauli
+				var ids []link.RequestID
+				for i, k := range mix {
+					r := kinds[k]
+					r.Pairs, r.Limit, r.Deadline = 50, 1<<40, qnet.Never
+					ids = append(ids, w.ends[i%2].create(r))
+				}
+				w.runUntil(time.Second, w.all(ids))
+				w.rest()
+				for i, k := range mix {
+					r := kinds[k]
+					r.Limit, r.Deadline = 1<<40, qnet.Never
+					ids[i] = w.ends[i%2].create(r)
+					w.run(time.Millisecond)
+					w.allow(ids[i], 1<<40)
+				}
+				w.run(2 * time.Second)
+				for i, id := range ids {
+					n := len(w.ends[0].requests[id].pairs) + w.measured(id)
+					if lanes == qubits {
+						want = append(want, n)
+					} else {
+						w.about(string(mix[i]), n, float64(want[i]), 0.03)
+					}
+				}
+			}
+		}
+	}
+}

@@ -117,10 +117,9 @@ func (e *end) mayStore() int {
 
 // short returns what this end is short of.
 func (e *end) short() shortage {
-	s := shortage{lanes: true, storage: e.storage.short && e.storage.spare == 0}
+	s := shortage{lanes: e.allHeld(), storage: e.storage.short && e.storage.spare == 0}
 	for i := range e.lanes {
 		l := &e.lanes[i]
-		s.lanes = s.lanes && l.state == laneHeld
 		s.storage = s.storage && l.storage.IsZero() && !(l.state == laneArming && l.group.store) // that is about to have one
 	}
 	return s

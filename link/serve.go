@@ -51,10 +51,17 @@ func (e *end) serve() {
 // toServe returns the requests that lanes serve, of how many lanes, and how many of these
 // may store.
 func (e *end) toServe() (list []*request, total, stored int) {
+	had := 0
 	for i := range e.lanes {
-		if e.lanes[i].serves() {
+		if l := &e.lanes[i]; l.serves() {
 			total++
+			if l.takes() {
+				had++
+			}
 		}
+	}
+	if spare := e.l.spare(); spare < total-had {
+		total = had + spare
 	}
 	if e.wasDown {
 		total = 0 // nothing is served
@@ -298,13 +305,21 @@ func (e *end) newService(g group) *service {
 	return s
 }
 
-func (e *end) idleLane() *lane {
+// idleLane returns a lane that can be armed, nil if there is none. Those that share their
+// qubits take turns.
+func (e *end) idleLane() (idle *lane) {
+	spare := e.l.spare()
+	if spare == 0 {
+		return nil
+	}
 	for i := range e.lanes {
-		if e.lanes[i].state == laneIdle {
-			return &e.lanes[i]
+		if l := &e.lanes[i]; l.state == laneIdle && (idle == nil || l.window < idle.window) {
+			if idle = l; spare == all {
+				break
+			}
 		}
 	}
-	return nil
+	return idle
 }
 
 // offer returns what a lane of a group tells the station: requests that it serves,
@@ -400,13 +415,22 @@ func (e *end) onMismatch(m *Mismatch) {
 	e.serve()
 }
 
-// Full returns qnet.ErrNoMemory while a qubit in use stands in the way of every
+// allHeld reports whether no lane has a communication qubit to attempt with.
+func (e *end) allHeld() bool {
+	spare := e.l.spare()
+	for i := range e.lanes {
+		if s := e.lanes[i].state; s != laneHeld && (s != laneIdle || spare > 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// full returns qnet.ErrNoMemory while a qubit in use stands in the way of every
 // attempt, nil otherwise.
 func (e *end) full() error {
-	for i := range e.lanes {
-		if e.lanes[i].state != laneHeld {
-			return nil
-		}
+	if !e.allHeld() {
+		return nil
 	}
 	if len(e.lanes) == 1 {
 		return qnet.Errorf(qnet.ErrNoMemory, "the communication qubit of %s for link %s is in use; free it", e.l.cfg.Name, e.cfg.Name)
