@@ -51,6 +51,7 @@ type end struct {
 	inSlot    func(*Entry) bool // which the slot serves; nil: all
 	memory    memory
 	storage   storage
+	use       use
 	limits    [2]limiter // frames of the peer, of the station
 	herald    roundTrip  // from emission until a pair that is measured is heard of
 	answers   roundTrip  // of the peer
@@ -273,7 +274,7 @@ func (e *end) deadTime(q *request, side int) time.Duration {
 
 // quantum returns the cycles of attempts for which it is worth to arm a lane.
 func (e *end) quantum() float64 {
-	return float64(10*time.Millisecond+200*e.cfg.Delay) / e.cfg.Cycles.Period
+	return float64(e.slice()) / e.cfg.Cycles.Period
 }
 
 // weigh tells the scheduler how many cycles a pair of a request is likely to take.

@@ -64,6 +64,8 @@ type lane struct {
 	forgotten bool
 	qubit     physical.Qubit
 	storage   physical.Qubit // where the half is to go
+	attempts  bool           // with a communication qubit that lanes share, since when
+	since     qnet.Time
 	window    uint64
 	first     uint64 // first cycle of the window
 	end       uint64 // first cycle after what was announced
@@ -116,6 +118,7 @@ func (l *lane) begin(g group) {
 	l.atomic, l.bars, l.backBy = 0, false, 0
 	l.bulk.reset()
 	l.pair = Pair{}
+	l.e.l.pool.take(l)
 	switch {
 	case g.q != nil:
 		l.armBulk(g.q)
@@ -152,12 +155,11 @@ func (l *lane) allocated(r physical.Result) {
 	l.arm()
 }
 
-// rest leaves the lane, which has taken no communication qubit, and what it could have
-// taken to others.
+// rest leaves the lane, and a qubit that it could have taken, to others.
 func (l *lane) rest() {
+	l.e.l.pool.leave(l)
 	l.state = laneIdle
-	l.e.serve()
-	l.e.l.serveOthers(l.e)
+	l.e.l.pool.offer(l.e)
 }
 
 func (l *lane) freeStorage() {
@@ -195,6 +197,7 @@ func (l *lane) armed(r physical.Result) {
 func (l *lane) armFailed(err error) {
 	l.bulk.reset()
 	l.freeStorage()
+	l.e.l.pool.leave(l)
 	l.state, l.qubit = laneHeld, physical.Qubit{}
 	l.e.trace("arm failed").Uint("lane", uint64(l.index)).Str("err", err.Error()).End()
 	if errors.Is(err, qnet.ErrNoMemory) {
@@ -203,30 +206,38 @@ func (l *lane) armFailed(err error) {
 	if l.group.keep && errors.Is(err, qnet.ErrUnsupported) {
 		// The link can not keep pairs, now or later.
 		l.e.refuseKeep(err)
-		l.rest()
+		l.state = laneIdle
+		l.e.l.pool.offer(l.e)
 		return
 	}
 	// The device is lost or refuses. Try again after a while: a device that is gone for
 	// good takes the link down.
 	l.timer.Stop()
-	l.timer = l.e.l.loop.After(100*time.Millisecond, l.freed)
+	l.timer = l.e.l.loop.After(100*time.Millisecond, func() {
+		l.freed()
+		l.e.l.pool.offer(l.e)
+	})
 }
 
 // freed is told by the device when the lane's qubit has become free, or one that it
 // shares with others.
 func (l *lane) freed() {
 	l.freeing = false
-	if l.state == laneHeld {
-		l.timer.Stop()
-		l.state = laneIdle
-		l.qubit = physical.Qubit{}
-		if l.group.store {
-			l.e.storage.spare++ // unless its pair is still in use
-		}
+	if l.state != laneHeld {
+		return
 	}
-	if l.state == laneIdle {
-		l.e.serve()
+	l.timer.Stop()
+	l.part()
+	l.state = laneIdle
+	if l.group.store {
+		l.e.storage.spare++ // unless its pair is still in use
 	}
+}
+
+// part takes the communication qubit from a lane that is held.
+func (l *lane) part() {
+	l.e.l.pool.leave(l)
+	l.qubit = physical.Qubit{}
 }
 
 // release gives the qubits back.
@@ -351,18 +362,24 @@ func (l *lane) timeout() {
 		return
 	case laneHeld, laneMoving: // by now others may have its share
 		if l.freeing {
-			l.qubit = physical.Qubit{}
+			l.part()
 		}
 		l.freeing, l.backBy = false, 0
 		e.serve()
 		return
 	}
-	if l.astray() {
+	switch {
+	case l.astray():
 		e.anchor = physical.CycleBase
+		fallthrough
+	case e.l.pool.overdue(e):
 		l.close()
 		return
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group)))
+	if e.l.pool.size() > 0 {
+		l.refresh = min(l.refresh, e.slice())
+	}
 	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
 	l.repeat()
 }

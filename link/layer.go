@@ -45,6 +45,7 @@ type Layer struct {
 	tr      *trace.Tracer
 	handler Handler
 	ends    []*end // by LinkID
+	pool    pool
 	codec   wire.Codec
 	in      struct { // the frame being handled
 		add       Add
@@ -71,10 +72,12 @@ func New(cfg Config, dev physical.Device, ep control.Endpoint, loop event.Schedu
 		l.ends = append(l.ends, newEnd(l, c))
 	}
 	slices.SortFunc(l.ends, func(a, b *end) int { return cmp.Compare(a.cfg.ID, b.cfg.ID) })
+	l.pool.init(l)
 	ep.Handle(wire.ServiceLink, (*receiver)(l))
 	dev.Watch(func(link physical.LinkID, i uint32) {
 		if e := l.end(link); e != nil && int(i) < len(e.lanes) {
 			e.lanes[i].freed()
+			l.pool.offer(e)
 		}
 	})
 	return l
@@ -82,35 +85,6 @@ func New(cfg Config, dev physical.Device, ep control.Endpoint, loop event.Schedu
 
 // Handle sets the layer above.
 func (l *Layer) Handle(h Handler) { l.handler = h }
-
-// spare returns how many communication qubits lanes can take yet: all, unless those of
-// the node share them. The layers above may have others.
-func (l *Layer) spare() int {
-	n := l.dev.Spec().Communication
-	if n == 0 {
-		return all
-	}
-	for _, e := range l.ends {
-		for i := range e.lanes {
-			if e.lanes[i].takes() {
-				n--
-			}
-		}
-	}
-	return max(n, 0)
-}
-
-// serveOthers lets the other links have a qubit that one of them has left.
-func (l *Layer) serveOthers(than *end) {
-	if l.dev.Spec().Communication == 0 {
-		return
-	}
-	for _, e := range l.ends {
-		if e != than {
-			e.serve()
-		}
-	}
-}
 
 // ahead returns how far the clock of the fabric, which counts cycles and stamps
 // pairs, is ahead of the loop's.

@@ -270,7 +270,7 @@ func (m *model) faultf(format string, args ...any) {
 
 func runModel(t *testing.T, ch *choices, sum *tally) {
 	m := &model{t: t, ch: ch, sum: sum, names: [2]map[uint64]bool{{}, {}}, cut: make(map[[2]qnet.NodeID]bool)}
-	cfg := worldConfig{seed: uint64(ch.intn(1 << 16)), probability: []float64{0.02, 0.2, 0.003}[ch.intn(3)], lanes: 1 + ch.intn(3), length: float64(20 + ch.intn(3)*2000),
+	cfg := worldConfig{seed: uint64(ch.intn(1 << 16)), probability: []float64{0.02, 0.2, 0.003}[ch.intn(3)], lanes: 1 + ch.intn(4), length: float64(20 + ch.intn(3)*2000),
 		spec:    physical.Spec{Storage: 1 + ch.intn(3), Init: 5 * time.Microsecond, Gate2: 3 * time.Microsecond, Readout: 2 * time.Microsecond, Gate1: time.Microsecond},
 		queue:   []int{0, 8}[ch.intn(2)],
 		hazards: []control.LinkConfig{{}, bad, {Loss: 0.3}, {Reorder: 0.5, ReorderBy: 20 * time.Millisecond, Duplicate: 0.3}, {Jitter: 50 * time.Microsecond, Loss: 0.02}}[ch.intn(5)],
@@ -282,6 +282,9 @@ func runModel(t *testing.T, ch *choices, sum *tally) {
 			return m.nature
 		},
 		device: func(d physical.Device) physical.Device { return mortal{d, new(bool)} },
+	}
+	if ch.oneIn(3) { // that lanes share
+		cfg.spec.Communication = 1 + ch.intn(cfg.lanes)
 	}
 	m.w = newWorld(t, cfg)
 	m.calm = !ch.oneIn(3)

@@ -46,6 +46,7 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	l.timer.Stop()
+	e.l.pool.leave(l)
 	l.backBy = e.l.loop.Now().Add(minRefresh + 4*e.cfg.Delay)
 	l.timer = e.l.loop.At(l.backBy, l.onTimer)
 	if test, basis := q.tests(m.Seq); test {

@@ -60,18 +60,29 @@ func (e *end) toServe() (list []*request, total, stored int) {
 			}
 		}
 	}
-	if spare := e.l.spare(); spare < total-had {
-		total = had + spare
-	}
 	if e.wasDown {
 		total = 0 // nothing is served
 	}
+	few := false
+	if spare := e.l.pool.spare(); spare < total-had {
+		total, few = had+spare, true
+	}
+	e.l.pool.want(e, e.ready.len() > 0, few && e.wantsLanes(total+1))
 	list, stored = e.turns(total), e.mayStore()
 	if stored < total { // others can use the lanes
 		e.inLanes = e.apart(e.order(e.inLanes[:0], total, stored))
 		list = e.inLanes
 	}
 	return list, total, stored
+}
+
+// wantsLanes reports whether requests whose turn it is want so many lanes.
+func (e *end) wantsLanes(n int) bool {
+	wants := uint64(0)
+	for _, q := range e.turns(n) {
+		wants = saturate(wants, q.wants())
+	}
+	return wants >= uint64(n)
 }
 
 // working reports whether a lane attempts, or is about to.
@@ -87,6 +98,7 @@ func (e *end) working() bool {
 func (e *end) assign() {
 	e.fresh = false
 	if e.ready.len() == 0 && !e.working() {
+		e.l.pool.want(e, false, false)
 		return
 	}
 	e.slot()
@@ -308,7 +320,7 @@ func (e *end) newService(g group) *service {
 // idleLane returns a lane that can be armed, nil if there is none. Those that share their
 // qubits take turns.
 func (e *end) idleLane() (idle *lane) {
-	spare := e.l.spare()
+	spare := e.l.pool.spare()
 	if spare == 0 {
 		return nil
 	}
@@ -417,7 +429,7 @@ func (e *end) onMismatch(m *Mismatch) {
 
 // allHeld reports whether no lane has a communication qubit to attempt with.
 func (e *end) allHeld() bool {
-	spare := e.l.spare()
+	spare := e.l.pool.spare()
 	for i := range e.lanes {
 		if s := e.lanes[i].state; s != laneHeld && (s != laneIdle || spare > 0) {
 			return false

@@ -1,0 +1,124 @@
+package link
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// pool is the communication qubits of a node, if its links share them. A lane has one of
+// them from when it begins, although the device does not know while a storage qubit is
+// initialised first. Links that want more than there are attempt with them for equal
+// times (start-time fair queueing, as of Fair), but for a quantum.
+type pool struct {
+	l       *Layer
+	turn    time.Duration // the most that a link has used
+	offered bool          // links are about to be offered what is free
+	onOffer func()        // deal as a method value, made once
+	order   []*end        // scratch of deal
+}
+
+// use is what a link has of the pool.
+type use struct {
+	before time.Duration // lanes have attempted so long, but for what they do now
+	wants  bool          // more than there are
+	active bool          // something is wanted of it
+}
+
+// maxClaim is the time by which a link can be behind others at most.
+const maxClaim = 2 * time.Second
+
+func (p *pool) init(l *Layer) { p.l, p.onOffer = l, p.deal }
+
+// size returns the number of qubits, 0 if every lane has its own.
+func (p *pool) size() int { return p.l.dev.Spec().Communication }
+
+// spare returns how many qubits lanes can take yet. The layers above may have others.
+func (p *pool) spare() int {
+	n := p.size()
+	if n == 0 {
+		return all
+	}
+	for _, e := range p.l.ends {
+		for i := range e.lanes {
+			if e.lanes[i].takes() {
+				n--
+			}
+		}
+	}
+	return max(n, 0)
+}
+
+// offer serves a link that can have another qubit, after those that have used less: when
+// all lanes have been told of what is free.
+func (p *pool) offer(e *end) {
+	switch {
+	case p.size() == 0:
+		e.serve()
+	case !p.offered:
+		p.offered = true
+		p.l.loop.After(0, p.onOffer)
+	}
+}
+
+func (p *pool) deal() {
+	p.offered = false
+	p.order = append(p.order[:0], p.l.ends...)
+	slices.SortStableFunc(p.order, func(a, b *end) int { return cmp.Compare(p.used(a), p.used(b)) })
+	for _, e := range p.order {
+		e.serve()
+	}
+}
+
+// used returns for how long the lanes of a link have attempted. What a pair is held for
+// does not count.
+func (p *pool) used(e *end) time.Duration {
+	d := e.use.before
+	for i := range e.lanes {
+		if l := &e.lanes[i]; l.attempts {
+			d += p.l.loop.Now().Sub(l.since)
+		}
+	}
+	return d
+}
+
+// take tells that a lane has a qubit from now on.
+func (p *pool) take(l *lane) {
+	if p.size() > 0 {
+		l.e.use.before += max(0, p.turn-maxClaim-p.used(l.e))
+		l.attempts, l.since = true, p.l.loop.Now()
+	}
+}
+
+// leave tells that a lane has attempted until now, if it has.
+func (p *pool) leave(l *lane) {
+	if l.attempts {
+		l.e.use.before += p.l.loop.Now().Sub(l.since)
+		l.attempts = false
+		p.turn = max(p.turn, p.used(l.e))
+	}
+}
+
+// want tells whether anything is wanted of a link, and it wants more than there are.
+func (p *pool) want(e *end, active, more bool) {
+	if active && !e.use.active && p.size() > 0 { // it has no claim to what it did not take
+		for _, o := range p.l.ends {
+			p.turn = max(p.turn, p.used(o))
+		}
+		e.use.before += p.turn - p.used(e)
+	}
+	e.use.active, e.use.wants = active, more
+}
+
+// overdue reports whether another link, which wants a qubit, has used less than this one
+// by more than a quantum.
+func (p *pool) overdue(e *end) bool {
+	if p.size() == 0 {
+		return false
+	}
+	used := p.used(e) - e.slice()
+	return slices.ContainsFunc(p.l.ends, func(o *end) bool { return o != e && o.use.wants && p.used(o) < used })
+}
+
+// slice returns for how long it is worth to arm a lane.
+func (e *end) slice() time.Duration { return 10*time.Millisecond + 200*e.cfg.Delay }
