@@ -138,7 +138,7 @@ func runPart(ctx context.Context, name string, jobs []Job, store *Store, o RunOp
 					errs = append(errs, writing)
 					cancel(writing)
 				case err != nil:
-					errs = append(errs, fmt.Errorf("%s, run %d (seed %d): %w", j.Row.Name, j.Number, j.Seed, err))
+					errs = append(errs, fmt.Errorf("%s, run %d (seed %d): %w", j.Row.Name, j.Number, j.Seed, j.Row.doc.Placed(err)))
 				default:
 					part.add(r)
 					part.NewS += r.SimulatedS + r.WarmupS

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -88,6 +89,19 @@ func newDemand(t *scenario.WorkloadType, load, shares float64, ends *[2]link.End
 		d.cycles = max(d.cycles, cyclesPerAttempt(t.Type, t.Store, specs[side], ends[side].Cycles.Period, ends[side].Stride))
 	}
 	return d, nil
+}
+
+// refusedFor returns the key of a type for which a link refuses its requests.
+func refusedFor(t *scenario.WorkloadType, ends *[2]link.EndConfig, specs *[2]*physical.Spec, err error) string {
+	switch {
+	case errors.Is(err, qnet.ErrFidelity):
+		return "min_fidelity"
+	case ends[0].Immediate: // no pair can be kept
+		return "type"
+	case t.Store && min(specs[0].Storage, specs[1].Storage) == 0:
+		return "store"
+	}
+	return "pairs" // too many at a time
 }
 
 func requestType(t scenario.RequestType) link.Type {

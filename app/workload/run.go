@@ -13,6 +13,7 @@ import (
 	"qstack/node/scenario"
 	"qstack/qnet"
 	"qstack/qnet/control"
+	"qstack/qnet/toml"
 	"qstack/qnet/trace"
 	"qstack/qnet/wire"
 )
@@ -30,7 +31,8 @@ type Options struct {
 
 // Run runs the workload of a scenario once. The error carries qnet.ErrInvalid when
 // the scenario has none or asks for too many requests, qnet.ErrFidelity when the
-// hardware does not reach what is asked, and ctx's when that is done.
+// hardware does not reach what is asked, and ctx's when that is done. That of a
+// workload which does not fit the hardware is a *scenario.Error without file and line.
 func Run(ctx context.Context, s *scenario.Scenario, o Options) (*Result, error) {
 	j, err := newJob(s, &o)
 	if err != nil {
@@ -148,7 +150,8 @@ func newRun(s *scenario.Scenario, w *world) (*collector, error) {
 	for i := range work.Types {
 		var err error
 		if demands[i], err = newDemand(&work.Types[i], work.Load, shares, &w.ends, &w.specs, makers); err != nil {
-			return nil, err
+			key := toml.Element("workload.type", i) + "." + refusedFor(&work.Types[i], &w.ends, &w.specs, err)
+			return nil, &scenario.Error{Key: key, Code: qnet.CodeOf(err), Text: err.Error()}
 		}
 	}
 	c := newCollector(work, w.loop, node.LinkID(0), demands, w, s.Seed)
@@ -168,7 +171,7 @@ func newRun(s *scenario.Scenario, w *world) (*collector, error) {
 			rng := qnet.NewRand(s.Seed, fmt.Sprintf("workload/%s/%c", d.Name, 'A'+rune(end)))
 			src, err := newSource(rng, w.ends[end].Cycles, w.loop.Now(), q, work.Poisson)
 			if err != nil {
-				return nil, qnet.Errorf(qnet.CodeOf(err), "requests of type %s: %v", d.Name, err)
+				return nil, &scenario.Error{Key: "workload.load", Code: qnet.CodeOf(err), Text: fmt.Sprintf("requests of type %s: %v", d.Name, err)}
 			}
 			c.begin(i, end, src)
 		}

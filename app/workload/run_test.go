@@ -184,7 +184,8 @@ func TestRunErrors(t *testing.T) {
 		code     qnet.Code
 		want     string
 	}{
-		{`type = "keep"`, `type = "keep"` + "\nmin_fidelity = 0.95", qnet.ErrFidelity, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
+		{`type = "keep"`, `type = "keep"` + "\nmin_fidelity = 0.95", qnet.ErrFidelity, "workload.type[1].min_fidelity: requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
+		{`type = "keep"`, `type = "keep"` + "\nstore = true", qnet.ErrUnsupported, "workload.type[1].store: requests of type CK: link alice-bob: pairs are to be stored, and end A has no storage qubits"},
 		{`load = 0.2`, `load = 900`, qnet.OK, ""},
 		{"probability = 0.001", "probability = 1", qnet.OK, ""},
 	} {
@@ -196,7 +197,7 @@ func TestRunErrors(t *testing.T) {
 	}
 	// More than a request per cycle.
 	text := strings.Replace(strings.Replace(ideal(t), "probability = 0.001", "probability = 1", 1), "load = 0.2", "load = 9", 1)
-	if _, err := Run(context.Background(), parse(t, text), Options{Horizon: time.Millisecond}); !errors.Is(err, qnet.ErrInvalid) || !strings.Contains(err.Error(), "requests of type") {
+	if _, err := Run(context.Background(), parse(t, text), Options{Horizon: time.Millisecond}); !errors.Is(err, qnet.ErrInvalid) || !strings.HasPrefix(err.Error(), "workload.load: requests of type") {
 		t.Errorf("got %v", err)
 	}
 	// A warm-up that does not fit a shorter horizon shrinks.

@@ -30,14 +30,14 @@ give. Everything is gone afterwards. Without FILE the embedded ions3 scenario
 runs.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			s, source, err := loadScenario(a)
+			s, doc, err := loadScenario(a)
 			if err != nil {
 				return err
 			}
 			if err := f.check(s); err != nil {
 				return err
 			}
-			return demonstrate(cmd.Context(), s, source, &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return demonstrate(cmd.Context(), s, doc.Data(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f.register(cmd)

@@ -49,14 +49,14 @@ each node. Without FILE the embedded ions3 scenario is taken.`,
   ssh 10.0.0.2 qnoded run alice/qnoded.toml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			s, source, err := loadScenario(a)
+			s, doc, err := loadScenario(a)
 			if err != nil {
 				return err
 			}
 			if o.ca != "" && cmd.Flags().Changed("validity") {
 				return usage("--validity: certificates end when the authority of --ca does; give only one of the two")
 			}
-			return o.run(s, source, cmd.OutOrStdout())
+			return o.run(s, doc.Data(), cmd.OutOrStdout())
 		},
 	}
 	fl := cmd.Flags()

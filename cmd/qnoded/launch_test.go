@@ -144,7 +144,7 @@ func TestRelativeFolders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, source, err := loadScenario(nil)
+	s, doc, err := loadScenario(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestRelativeFolders(t *testing.T) {
 		if err := os.Mkdir("d", 0o700); err != nil {
 			t.Fatal(err)
 		}
-		n, err := launch(ctx, launchConfig{scenario: s, source: source, dir: "d", runtime: run, binary: "/bin/true"})
+		n, err := launch(ctx, launchConfig{scenario: s, source: doc.Data(), dir: "d", runtime: run, binary: "/bin/true"})
 		if err == nil {
 			t.Error("a network of nothing is ready")
 		}

@@ -6,6 +6,7 @@ import (
 
 	"qstack/app/expect"
 	"qstack/node/scenario"
+	"qstack/qnet/toml"
 	"qstack/scenarios"
 )
 
@@ -13,8 +14,8 @@ import (
 const defaultScenario = "ions3.toml"
 
 // loadScenario reads the scenario that the arguments name, or the embedded one.
-// It returns its source too.
-func loadScenario(args []string) (*scenario.Scenario, []byte, error) {
+// It returns the document of its file too.
+func loadScenario(args []string) (*scenario.Scenario, *toml.Document, error) {
 	name := defaultScenario
 	read := scenarios.Files.ReadFile
 	if len(args) > 0 {
@@ -24,11 +25,15 @@ func loadScenario(args []string) (*scenario.Scenario, []byte, error) {
 	if err != nil {
 		return nil, nil, badConfig(fmt.Errorf("scenario: %w", err))
 	}
-	s, err := scenario.Parse(name, source)
+	doc, err := toml.Parse(name, source)
 	if err != nil {
 		return nil, nil, badConfig(err)
 	}
-	return s, source, nil
+	s, err := scenario.ParseDocument(doc, nil)
+	if err != nil {
+		return nil, nil, badConfig(err)
+	}
+	return s, doc, nil
 }
 
 // ends are the nodes between which entanglement is measured.

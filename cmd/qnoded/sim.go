@@ -132,7 +132,7 @@ The same seed gives the same result, and the same trace, byte for byte.`,
   qnoded sim load.toml --seeds 30 --horizon "6000 s" --svg plots`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			s, _, err := loadScenario(a)
+			s, doc, err := loadScenario(a)
 			if err != nil {
 				return err
 			}
@@ -144,7 +144,7 @@ The same seed gives the same result, and the same trace, byte for byte.`,
 					return err
 				}
 				work.json, work.trace = f.json, f.trace
-				return runWorkload(cmd.Context(), s, &work, cmd.Flags().Changed, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return runWorkload(cmd.Context(), s, doc, &work, cmd.Flags().Changed, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 			if err := refuse(cmd, workloadOnly, "the scenario has no [workload]"); err != nil {
 				return err

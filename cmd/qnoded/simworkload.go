@@ -74,9 +74,9 @@ func collectSeldom() {
 	}
 }
 
-// runWorkload runs the workload of a scenario and prints what became of it; given
-// tells whether a flag was.
-func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, given func(flag string) bool, stdout, stderr io.Writer) (err error) {
+// runWorkload runs the workload of a scenario, which was read from doc, and prints
+// what became of it; given tells whether a flag was.
+func runWorkload(ctx context.Context, s *scenario.Scenario, doc *toml.Document, f *workloadFlags, given func(flag string) bool, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
 	collectSeldom()
 	n := s.Workload.Seeds
@@ -115,7 +115,7 @@ func runWorkload(ctx context.Context, s *scenario.Scenario, f *workloadFlags, gi
 	finish()
 	switch {
 	case errors.Is(err, qnet.ErrInvalid), errors.Is(err, qnet.ErrFidelity), errors.Is(err, qnet.ErrUnsupported), errors.Is(err, qnet.ErrNoMemory):
-		return badConfig(err) // what the hardware can not serve
+		return badConfig(doc.Placed(err)) // what the hardware can not serve
 	case err != nil:
 		return err
 	}

@@ -128,9 +128,10 @@ func TestSimWorkloadErrors(t *testing.T) {
 		{plain, []string{"--teleports", "0", "--trace-contents"}, exitUsage, "--trace-contents: there is no trace: give --trace FILE as well"},
 		{text, []string{"--csv", "/dev/null/x"}, exitUsage, "--csv: "},
 		{strings.Replace(text, "load = 0.2", "load = 0", 1), nil, exitConfig, "workload.load: 0: must be above 0"},
-		{strings.Replace(text, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
-		{strings.Replace(text, `"keep"`, "\"keep\"\nstore = true", 1), nil, exitConfig, "requests of type CK: link alice-bob: pairs are to be stored, and end A has no storage qubits"},
-		{strings.Replace(text, `"keep"`, "\"keep\"\npairs = 3\nconsecutive = true", 1), nil, exitConfig, "requests of type CK: link alice-bob: 3 pairs are to be kept at a time, and there are 1 lanes"},
+		{strings.Replace(text, `"keep"`, "\"keep\"\nmin_fidelity = 0.95", 1), nil, exitConfig, "w.toml:17:16: workload.type[1].min_fidelity: 0.95: requests of type CK: link alice-bob: fidelity 0.95 is beyond reach of kept pairs: the best is 0.9000"},
+		{strings.Replace(text, `"keep"`, "\"keep\"\nstore = true", 1), nil, exitConfig, "w.toml:17:9: workload.type[1].store: true: requests of type CK: link alice-bob: pairs are to be stored, and end A has no storage qubits"},
+		{strings.Replace(text, `"keep"`, "\"keep\"\npairs = 3\nconsecutive = true", 1), nil, exitConfig, "w.toml:17:9: workload.type[1].pairs: 3: requests of type CK: link alice-bob: 3 pairs are to be kept at a time, and there are 1 lanes"},
+		{strings.Replace(strings.Replace(text, "probability = 0.001", "probability = 1", 1), "load = 0.2", "load = 9", 1), nil, exitConfig, "w.toml:8:8: workload.load: 9: requests of type MD: the load makes 2.25 requests per cycle"},
 	} {
 		code, out, errs := simFile(t, x.text, x.arguments...)
 		if code != x.code || !strings.Contains(errs, x.want) || out != "" {

@@ -140,6 +140,8 @@ func TestSweepMistakes(t *testing.T) {
 		{"base.toml", "none = {}", `none = { preset = "no-such" }`, nil, exitConfig, "base.toml:3:28: hardware.none.preset"},
 		{"base.toml", "[workload]", "[workloads]", nil, exitConfig, "base.toml:7:"},
 		{"base.toml", `type = "keep"`, "type = \"keep\"\nmin_fidelity = 0.99", nil, exitRun, "g/0.2, run 1 (seed "},
+		{"base.toml", `type = "keep"`, "type = \"keep\"\nmin_fidelity = 0.99", nil, exitRun, "base.toml:17:16: workload.type[1].min_fidelity: 0.99: requests of type CK: "},
+		{"sweep.toml", "workload.load = 0.4", "workload.type.CK.store = true", nil, exitRun, `sweep.toml:7:36: sweep.axis.load."0.4".workload.type.CK.store: true: requests of type CK: `},
 		{"reference.toml", "= 20", "= 40", []string{"--verify"}, exitRun, ""}, // what failed is in the report
 	} {
 		dir := sweepFolder(t)

@@ -27,14 +27,14 @@ own, with a certificate authority that lives as long as they do, and print how
 programs reach each node. Without FILE the embedded ions3 scenario runs.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			s, source, err := loadScenario(a)
+			s, doc, err := loadScenario(a)
 			if err != nil {
 				return err
 			}
 			if _, err := parseFaults(faults, s); err != nil {
 				return err
 			}
-			return up(cmd.Context(), s, source, faults, traceFile, level, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return up(cmd.Context(), s, doc.Data(), faults, traceFile, level, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "degrade the emulated hardware, unknown to all else: readout=E, gate2=Q or visibility=V")

@@ -15,7 +15,7 @@ import (
 	"qstack/qnet/toml"
 )
 
-// Error is something wrong with a scenario. It carries qnet.ErrInvalid.
+// Error is something wrong with a scenario. It carries its code.
 type Error = toml.Error
 
 // Load reads and parses the scenario in the file at path. Every error holds an

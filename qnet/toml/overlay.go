@@ -31,6 +31,9 @@ func parent(path string) string { return path[:max(0, strings.LastIndexAny(path,
 // File returns the name of the document's file.
 func (d *Document) File() string { return d.file }
 
+// Data returns what is in the document's file.
+func (d *Document) Data() []byte { return d.data }
+
 // Without returns the document without some keys of its root, and without
 // problems.
 func (d *Document) Without(keys ...string) *Document {

@@ -20,13 +20,14 @@ import (
 	"qstack/qnet"
 )
 
-// Error is something wrong with a file. It carries qnet.ErrInvalid.
+// Error is something wrong with a file. It carries its code.
 type Error struct {
 	File         string
-	Line, Column int    // counted from 1, the column in bytes; 0 when there is no file
-	Key          string // such as links[0].length; empty when the file is no TOML
-	Value        string // as written, quotes included; empty for a key that is missing or holds a table
-	Text         string // what is wrong, and what to do
+	Line, Column int       // counted from 1, the column in bytes; 0 when there is no file
+	Key          string    // such as links[0].length; empty when the file is no TOML
+	Value        string    // as written, quotes included; empty for a key that is missing or holds a table
+	Text         string    // what is wrong, and what to do
+	Code         qnet.Code // 0 stands for qnet.ErrInvalid
 }
 
 // Error formats e as "ions3.toml:14:10: links[0].length: "-2 m": must not be negative".
@@ -50,7 +51,7 @@ func (e *Error) Error() string {
 }
 
 // Unwrap returns the code.
-func (e *Error) Unwrap() error { return qnet.ErrInvalid }
+func (e *Error) Unwrap() error { return cmp.Or(e.Code, qnet.ErrInvalid) }
 
 // maxProblems bounds how many errors are reported at once.
 const maxProblems = 10
@@ -276,6 +277,11 @@ func isBare(key string) bool {
 // Problem reports what is wrong with a key. The place of a key that was left
 // out is that of its table.
 func (d *Document) Problem(key, format string, args ...any) {
+	d.problems = append(d.problems, d.problem(key, fmt.Sprintf(format, args...)))
+}
+
+// problem returns what is wrong with a key, with its place.
+func (d *Document) problem(key, text string) *Error {
 	at, key := d.locate(key)
 	p, ok := at.place(key)
 	for path := key; !ok && path != ""; {
@@ -283,10 +289,19 @@ func (d *Document) Problem(key, format string, args ...any) {
 		p, ok = at.place(path)
 		p.value = ""
 	}
-	d.problems = append(d.problems, &Error{
-		File: at.file, Line: p.line, Column: p.column, Key: key, Value: p.value,
-		Text: fmt.Sprintf(format, args...),
-	})
+	return &Error{File: at.file, Line: p.line, Column: p.column, Key: key, Value: p.value, Text: text}
+}
+
+// Placed returns err, with the place of its key if it is an *Error without a file:
+// what was found wrong after the document had been read.
+func (d *Document) Placed(err error) error {
+	e, ok := err.(*Error)
+	if !ok || e.File != "" {
+		return err
+	}
+	placed := d.problem(e.Key, e.Text)
+	placed.Code = e.Code
+	return placed
 }
 
 // Missing reports that the table at path lacks key.

@@ -89,6 +89,31 @@ f.toml:9:5: list[1].n: "one": want an integer without quotes, not a string`
 	}
 }
 
+// What is found wrong later has its place too, and keeps its code.
+func TestPlaced(t *testing.T) {
+	doc, err := toml.Parse("f.toml", []byte("[a]\nx = 1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		e    error
+		code qnet.Code
+		want string
+	}{
+		{&toml.Error{Key: "a.x", Text: "too much", Code: qnet.ErrFidelity}, qnet.ErrFidelity, "f.toml:2:5: a.x: 1: too much"},
+		{&toml.Error{Key: "a.y", Text: "too much"}, qnet.ErrInvalid, "f.toml:1:2: a.y: too much"},
+		{&toml.Error{File: "g.toml", Key: "a.x", Text: "too much"}, qnet.ErrInvalid, "g.toml: a.x: too much"},
+		{qnet.ErrNoMemory, qnet.ErrNoMemory, qnet.ErrNoMemory.Error()},
+	} {
+		if err := doc.Placed(tt.e); qnet.CodeOf(err) != tt.code || err.Error() != tt.want {
+			t.Errorf("got %v of code %v, want %s", err, qnet.CodeOf(err), tt.want)
+		}
+	}
+	if doc.Placed(nil) != nil || !doc.OK() {
+		t.Error("nothing is wrong with the document")
+	}
+}
+
 func TestReadFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.toml")
 	var e *toml.Error
