@@ -24,7 +24,7 @@ func (s *Sweep) load(src Source, file string) error {
 	}
 	root := doc.Root()
 	if !root.Has("sweep") {
-		g := &Grid{Name: title(file)}
+		g := &Grid{Name: title(file), doc: doc}
 		r := reader{doc: doc, base: doc}
 		g.Rows = []*Row{r.row(g, doc)}
 		s.Grids = append(s.Grids, g)
@@ -55,7 +55,7 @@ func (s *Sweep) load(src Source, file string) error {
 	r.readAxes(t.Sub("axis"))
 	grids := t.Array("grid")
 	if !t.Has("grid") {
-		g := &Grid{Name: title(file)}
+		g := &Grid{Name: title(file), doc: doc}
 		if len(r.order) == 0 {
 			doc.Missing("sweep", "axis", "a sweep wants axes, as in [sweep.axis.load]")
 		}
@@ -153,7 +153,7 @@ func (r *reader) all() []chosen {
 }
 
 func (r *reader) grid(t *toml.Table) *Grid {
-	g := &Grid{Name: t.Required("name", `want a name, as in name = "single"`), Title: t.Text("title", ""), Verify: t.Truth("verify")}
+	g := &Grid{Name: t.Required("name", `want a name, as in name = "single"`), Title: t.Text("title", ""), Verify: t.Truth("verify"), doc: r.doc, key: t.Key("name")}
 	if g.Name != "" {
 		r.checkName(t.Key("name"), g.Name)
 	}

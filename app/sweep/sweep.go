@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,6 +37,9 @@ type Grid struct {
 	Axes        []Axis
 	Verify      bool // is run only to be compared with the reference
 	Rows        []*Row
+
+	doc *toml.Document
+	key string // of the name; empty where that is the file's
 }
 
 // Axis is a name and the alternatives that a grid takes of it.
@@ -134,12 +138,13 @@ func (s *Sweep) names() []string {
 
 // check returns an error if two rows or grids have one name.
 func (s *Sweep) check() error {
-	seen := make(map[string]bool)
+	seen := make(map[string]*Grid)
 	for _, g := range s.Grids {
-		if seen[g.Name] {
-			return qnet.Errorf(qnet.ErrInvalid, "%s: there are two grids %s: give each a name of its own", s.Name, g.Name)
+		if first := seen[g.Name]; first != nil {
+			text := fmt.Sprintf("there are two grids %s, the first in %s: give each a name of its own", g.Name, first.doc.File())
+			return g.doc.Placed(&toml.Error{Key: g.key, Text: text})
 		}
-		seen[g.Name] = true
+		seen[g.Name] = g
 	}
 	return nil
 }

@@ -302,7 +302,7 @@ func TestFiles(t *testing.T) {
 	if s, err := sweep.Join(a, b); err != nil || s.Name != "one+two" || len(s.Grids) != 2 {
 		t.Errorf("%v, %v", s, err)
 	}
-	if _, err := sweep.Join(a, a); !errors.Is(err, qnet.ErrInvalid) {
+	if _, err := sweep.Join(a, a); !errors.Is(err, qnet.ErrInvalid) || !strings.HasPrefix(err.Error(), "d/one.toml: there are two grids one, the first in d/one.toml") {
 		t.Errorf("one grid twice: %v", err)
 	}
 	// A horizon by default counts too.
@@ -350,7 +350,7 @@ func TestErrors(t *testing.T) {
 		{`load = over, low`, `load = over, lo`, `d/sweep.toml:17:9: sweep.grid[1].axes[0]: "load = over, lo": axis load has no alternative "lo"; it has low, high, over`},
 		{`load = over, low`, `load = low, low`, `d/sweep.toml:17:9: sweep.grid[1].axes[0]: "load = low, low": "low" is there twice`},
 		{"seeds = 3", "seeds = 0", `d/sweep.toml:19:9: sweep.grid[1].seeds: 0: must be from 1 to 100000`},
-		{`name = "some"`, `name = "all"`, `d: there are two grids all: give each a name of its own`},
+		{`name = "some"`, `name = "all"`, `d/sweep.toml:16:8: sweep.grid[1].name: "all": there are two grids all, the first in d/sweep.toml: give each a name of its own`},
 		{`name = "some"`, `name = "so/me"`, `d/sweep.toml:16:8: sweep.grid[1].name: "so/me": the name must be 1 to 40 characters without / , = and tabs`},
 		{"low = {", `"a,b" = {`, `d/sweep.toml:6:9: sweep.axis.load."a,b": the name must be 1 to 40 characters without / , = and tabs`},
 		{`title = "two grids"`, `title = "two grids"` + "\nreference = \"r.toml\"", `d/r.toml: can not be read: it does not come with the program`},
