@@ -159,16 +159,16 @@ func seeds(s []uint64) string {
 }
 
 type table struct {
-	w *tabwriter.Writer
-	s *Summary
+	w       *tabwriter.Writer
+	s       *Summary
+	heading string // of the rows to come; empty once it is printed
 }
 
 func (t *table) head(columns ...string) {
-	fmt.Fprintln(t.w)
-	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(columns, "\t"), "\t"))
+	t.heading = strings.TrimRight(strings.Join(columns, "\t"), "\t")
 }
 
-// row prints a figure, unless there is none.
+// row prints a figure, unless there is none, and before the first one the heading.
 func (t *table) row(label, typ, figure string, origins ...string) {
 	cells := []string{label}
 	some := false
@@ -186,6 +186,10 @@ func (t *table) row(label, typ, figure string, origins ...string) {
 		some = true
 	}
 	if some {
+		if t.heading != "" {
+			fmt.Fprintf(t.w, "\n%s\n", t.heading)
+			t.heading = ""
+		}
 		fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,16 @@ func TestTable(t *testing.T) {
 		}
 	}
 	if strings.Contains(b.String(), "Memory") {
+		t.Errorf("got\n%s", b.String())
+	}
+	// A group without rows has no heading.
+	without := Summarise(rs)
+	without.Rows = slices.DeleteFunc(without.Rows, func(r Row) bool { return r.Origin == OriginDifference })
+	b.Reset()
+	if err := without.WriteTable(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "from A less") || !strings.Contains(b.String(), "\n\nrequests under way\n") {
 		t.Errorf("got\n%s", b.String())
 	}
 	// Every group shows something of its own.
