@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -53,6 +54,45 @@ func TestMeasuredInSlots(t *testing.T) {
 			w.run(4 * time.Second)
 			// A lane attempts 10⁶ times a second; re-arming costs less than 10 µs a slot.
 			w.about("slots", w.measured(id), 0.2*4e6*0.01*float64(lanes), 0.07)
+		}
+	}
+}
+
+// TestSlotsFarAway: a slot of a stream that is measured loses what it takes to close the
+// window of the slot before, two delays: shorter ones serve nothing. Requests that share
+// windows lose nothing.
+func TestSlotsFarAway(t *testing.T) {
+	const period, probability, seconds = 20_000, 0.001, 60
+	for _, c := range []struct {
+		typ   link.Type
+		slot  uint64  // in cycles; two delays are 121
+		share float64 // of the slot that is left
+	}{
+		{link.Measure, 60, 0}, {link.Measure, 120, 0}, {link.Measure, 240, 1 - 121./240}, {link.Measure, 1200, 1 - 121./1200},
+		{link.Keep, 20, 1}, {link.Keep, 240, 1},
+	} {
+		w := newWorld(t, worldConfig{seed: 8, probability: probability, period: period, length: 500e3, scheduler: func() link.Scheduler {
+			return &link.Slots{Scheduler: new(link.Fair), Period: 2 * c.slot, Table: []link.Slot{
+				{End: c.slot, Purposes: []uint64{0}}, {Begin: c.slot, End: 2 * c.slot, Purposes: []uint64{1}}}}
+		}})
+		var ids [2]link.RequestID
+		for i := range ids {
+			r := link.Request{Type: c.typ, Purpose: uint64(i), Deadline: qnet.Never, Limit: 1 << 40}
+			if c.typ == link.Measure {
+				r.Bases, r.PeerBases = pauli, pauli
+			}
+			ids[i] = w.ends[0].create(r)
+		}
+		w.run(100 * time.Millisecond)
+		for _, id := range ids {
+			w.allow(id, 1<<40)
+		}
+		w.run(seconds * time.Second)
+		// After a pair there is no attempt until its herald is there.
+		want := c.share / 2 * seconds * 1e9 / (period/probability + 2*float64(w.half))
+		for _, id := range ids {
+			had := w.ends[0].requests[id]
+			w.about(fmt.Sprintf("type %v, slots of %d cycles", c.typ, c.slot), len(had.pairs)+len(had.measured), want, 0.1)
 		}
 	}
 }
