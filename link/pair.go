@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -113,23 +114,35 @@ func moveTime(s *physical.Spec) time.Duration {
 	return 2*s.Gate2 + s.Init + storageInit(s)
 }
 
-// move moves the half into the storage qubit: a swap with a qubit in |0⟩ takes
-// two gates.
+// move moves the half into the storage qubit.
 func (l *lane) move(q *request, p Pair) {
 	l.state, l.pair, l.void = laneMoving, p, false
 	q.pending++
-	dev := l.e.l.dev
-	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: l.qubit, B: l.storage}, nil)
 	window := l.window
-	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: l.storage, B: l.qubit}, func(r physical.Result) {
+	l.e.swap(l.qubit, l.storage, func(err error) {
 		if l.window == window && l.state == laneMoving {
-			l.moved(r)
+			l.moved(err)
 		}
 	})
 }
 
-// moved hands the stored half up and gives the communication qubit back.
-func (l *lane) moved(r physical.Result) {
+// swap swaps a half with a qubit in |0⟩, which takes two gates, and tells whether one
+// of them failed.
+func (e *end) swap(half, to physical.Qubit, done func(error)) {
+	left, failed := 2, error(nil)
+	made := func(r physical.Result) {
+		failed = cmp.Or(failed, r.Err)
+		if left--; left == 0 {
+			done(failed)
+		}
+	}
+	e.l.dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: half, B: to}, made)
+	e.l.dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: to, B: half}, made)
+}
+
+// moved hands the stored half up, unless the move failed, and gives the communication
+// qubit back.
+func (l *lane) moved(err error) {
 	e, p := l.e, l.pair
 	p.Qubit = l.storage
 	l.storage, l.pair = physical.Qubit{}, Pair{}
@@ -144,7 +157,7 @@ func (l *lane) moved(r physical.Result) {
 		q.pending--
 	}
 	switch {
-	case l.void || r.Err != nil || q == nil || q.state != reqActive:
+	case l.void || err != nil || q == nil || q.state != reqActive:
 		e.free(p.Qubit)
 		if !l.void {
 			e.giveBack(p.Seq)

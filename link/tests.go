@@ -1,6 +1,8 @@
 package link
 
 import (
+	"cmp"
+
 	"qstack/link/estimate"
 	"qstack/physical"
 	"qstack/qnet"
@@ -44,17 +46,20 @@ func (e *end) skip(q *request) {
 	e.served(q, 1)
 }
 
-// test measures a kept half as a test round; a stored one once it is in storage.
+// test measures a kept half as a test round; a stored one once it is in storage. After a
+// swap that failed the outcome shows nothing.
 func (l *lane) test(q *request, p Pair, basis int) {
 	e, dev := l.e, l.e.l.dev
+	var failed error
 	measure := func(half physical.Qubit) {
 		dev.Do(physical.Op{Kind: physical.OpMeasure, A: half, Basis: axes[basis], Free: true}, func(r physical.Result) {
-			if r.Err != nil {
+			switch {
+			case r.Err != nil:
 				e.free(half)
-				return
+			case failed == nil:
+				e.saw(q, p.Seq, p.Label, axes[basis], r.Bit)
+				e.tellOutcomes(q.ID, axes[basis:basis+1], append(e.outcomes.Items[:0], Outcome{Seq: p.Seq, Bit: r.Bit}))
 			}
-			e.saw(q, p.Seq, p.Label, axes[basis], r.Bit)
-			e.tellOutcomes(q.ID, axes[basis:basis+1], append(e.outcomes.Items[:0], Outcome{Seq: p.Seq, Bit: r.Bit}))
 		})
 	}
 	if !l.group.store {
@@ -65,12 +70,12 @@ func (l *lane) test(q *request, p Pair, basis int) {
 	l.state = laneMoving
 	stored := l.storage
 	l.storage = physical.Qubit{}
-	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: l.qubit, B: stored}, nil)
 	window := l.window
-	dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: stored, B: l.qubit}, func(physical.Result) {
+	e.swap(l.qubit, stored, func(err error) {
 		if l.window != window || l.state != laneMoving {
 			return
 		}
+		failed = err
 		if m := dev.Spec().Memory; m == nil || !m.Indirect {
 			l.release()
 			measure(stored)
@@ -84,8 +89,7 @@ func (l *lane) test(q *request, p Pair, basis int) {
 				l.armFailed(r.Err)
 				return
 			}
-			dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: stored, B: r.Qubit}, nil)
-			dev.Do(physical.Op{Kind: physical.OpGate, Gate: physical.GateCNOT, A: r.Qubit, B: stored}, nil)
+			e.swap(stored, r.Qubit, func(err error) { failed = cmp.Or(failed, err) })
 			l.state = laneHeld
 			measure(r.Qubit)
 			e.free(stored)
