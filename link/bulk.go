@@ -97,7 +97,7 @@ func (e *end) acknowledge(via control.Stream) {
 
 // announced takes pairs that the station announces, on a stream unless via is nil.
 func (e *end) announced(m *BulkReply, via control.Stream) {
-	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window || m.Seq+uint64(len(m.Steps)) > e.seqLimit() {
+	if int(m.Lane) >= len(e.lanes) || m.Window > e.lanes[m.Lane].window || m.Seq < seqBase || m.Seq+uint64(len(m.Steps)) > e.seqLimit() {
 		e.fault(fromStation, unexpected, "BULK_REPLY for a window that was never open, or with pairs that there can not be")
 		return
 	}
@@ -120,19 +120,24 @@ func (e *end) announced(m *BulkReply, via control.Stream) {
 		e.fault(fromStation, unexpected, "BULK_REPLY whose pairs count back, or run far ahead")
 		return
 	}
+	seq := m.Seq
 	if fresh {
-		b.next, b.done, b.seq = next, m.Done, m.Seq+uint64(len(m.Steps))
+		b.next, b.done, b.seq = next, m.Done, seq+uint64(len(m.Steps))
+		if len(m.Steps) > 0 && !e.heard.add(span{seq, b.seq}) {
+			e.fault(fromStation, unexpected, "BULK_REPLY with pairs that were announced before")
+			seq = 0 // void, without a word: the peer has heard the same
+		}
 	}
 	ack.Next = b.next
 	e.acknowledge(via)
 	if fresh && (m.Lost || b.q == nil) {
-		l.lose(m.Seq, len(m.Steps))
+		l.lose(seq, len(m.Steps))
 	} else if fresh {
 		cycle := m.Cycle
 		for i, step := range m.Steps {
 			cycle += step
 			label := qnet.BellLabel(m.Labels[i/4] >> (2 * (i % 4)) & 3)
-			b.heralds.push(announced{seq: m.Seq + uint64(i), cycle: cycle, label: label})
+			b.heralds.push(announced{seq: seq + uint64(i), cycle: cycle, label: label})
 		}
 		if m.Done && via == nil && len(m.Steps) > 0 { // the last pair has not waited for others
 			e.herald.took(e.l.dev.Now().Sub(e.cfg.Cycles.Instant(cycle)))

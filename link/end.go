@@ -61,7 +61,7 @@ type end struct {
 	voided   []span // the latest pairs that the peer voided, oldest first
 	voidedTo uint64 // the end of all of them
 	recent   queue[taken]
-	takenTo  uint64 // no pair from that on was taken
+	heard    heardOf // of the station
 
 	rounds map[uint64]*testRound // by number of the pair
 	learnt uint64
@@ -181,6 +181,7 @@ func (e *end) peerDown(error) {
 	if !e.l.ep.Up(e.cfg.Station) {
 		e.voided, e.voidedTo = nil, 0
 		e.recent.clear() // and so may a station
+		e.heard.clear()
 		e.anchor = physical.CycleBase
 		for i := range e.lanes {
 			if l := &e.lanes[i]; l.state == laneClosing {

@@ -606,6 +606,81 @@ func TestTwoFacedMeasurements(t *testing.T) {
 	}
 }
 
+// A station that gives pairs numbers that others had before, to both ends alike, is found
+// out: those are void at both ends, of which neither tells the other, those that had the
+// numbers first stay, and all requests are served. Of an honest one nothing is counted,
+// whatever is lost.
+func TestNumbersGivenTwice(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		var faults []string
+		cfg := worldConfig{seed: 16, probability: 0.1, length: 200, onFault: func(f link.Fault) { faults = append(faults, f.Why) }}
+		if !lies {
+			cfg.lanes, cfg.hazards = 4, control.LinkConfig{Loss: 0.1, Jitter: 40 * time.Microsecond}
+		}
+		w := newWorld(t, cfg)
+		w.ends[0].bases, w.ends[1].bases = pauli, pauli
+		const first = seqBase + 5
+		filter := func(_, _ qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
+			var r link.Reply
+			var c link.BulkReply
+			switch {
+			case ty == r.Type() && wire.Parse(b, &r) == nil && r.Seq > first && r.Window%2 == 0:
+				r.Seq = first
+				copy(b, wire.Append(nil, &r)) // as long as it was
+			case ty == c.Type() && wire.Parse(b, &c) == nil && c.Seq > first && c.Index == 0 && c.Window%2 == 0:
+				c.Seq = first
+				copy(b, wire.Append(nil, &c))
+			}
+			return control.Verdict{}
+		}
+		if lies {
+			w.net.SetFilter(filter)
+		}
+		names := [2]map[uint64]bool{{}, {}}
+		for i := range 40 {
+			r := link.Request{Type: link.Type(i % 3), Pairs: 10, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}
+			switch {
+			case i == 19:
+				r.Pairs = 40_000 // on streams
+			case r.Type == link.Measure:
+				r.Pairs = 100
+			}
+			if r.Type != link.Measure {
+				r.PeerBases = physical.BasisSource{}
+			}
+			id := w.ends[i%2].create(r)
+			w.runUntil(time.Minute, func() bool { return w.ended(id) })
+			for side, e := range w.ends {
+				c := e.requests[id]
+				if n := uint64(len(c.pairs) + len(c.measured)); c.err != nil || n != r.Pairs {
+					t.Errorf("lies %v, side %d: request %d of %d pairs ended with %v, %d pairs", lies, side, i, r.Pairs, c.err, n)
+				}
+				for _, p := range c.pairs {
+					c.measured = append(c.measured, link.Measured{Seq: p.Seq, Label: p.Label, Created: p.Created})
+				}
+				for _, m := range c.measured {
+					if names[side][m.Seq] {
+						t.Errorf("lies %v, side %d: there are two pairs %d", lies, side, m.Seq)
+					}
+					names[side][m.Seq] = true
+				}
+			}
+			w.same(id)
+		}
+		for side, e := range w.ends {
+			s := e.layer.Status()[0]
+			if (s.Frames.Unexpected > 0) != lies || lies && s.Expired > 0 {
+				t.Errorf("lies %v, side %d: %d frames counted, %d pairs expired", lies, side, s.Frames.Unexpected, s.Expired)
+			}
+		}
+		if told := slices.ContainsFunc(faults, func(why string) bool { return strings.Contains(why, "announced before") }); told != lies || !lies && len(faults) > 0 {
+			t.Errorf("lies %v: told of %q", lies, faults)
+		}
+		w.run(10 * time.Second)
+		w.rest()
+	}
+}
+
 // A station that tells the ends the same numbers and labels, but of other cycles, is
 // found out: of what each has measured the pairs are not one pair. Of some 50 checks none
 // is made with probability (7/8)^400 < 1e-23.

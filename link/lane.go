@@ -417,7 +417,7 @@ func (e *end) ask(q *request) {
 }
 
 func (e *end) onReply(m *Reply) {
-	if int(m.Lane) >= len(e.lanes) || m.Seq >= e.seqLimit() {
+	if int(m.Lane) >= len(e.lanes) || m.Seq != 0 && (m.Seq < seqBase || m.Seq >= e.seqLimit()) {
 		e.fault(fromStation, unexpected, "REPLY for a lane, or with a pair, that there can not be")
 		return
 	}

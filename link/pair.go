@@ -17,12 +17,21 @@ func (l *lane) succeeded(m *Reply) {
 		return
 	}
 	e.resume(m.Cycle)
+	fresh := e.heard.add(span{m.Seq, m.Seq + 1})
 	if l.forgotten { // as has the peer
 		l.release()
 		e.serve()
 		return
 	}
 	q := e.requests[m.ID]
+	if !fresh {
+		e.fault(fromStation, unexpected, "REPLY with a pair that was announced before")
+		e.missed(q, 1)
+		e.lack(q, 1)
+		l.release()
+		e.serve()
+		return
+	}
 	created := e.cfg.Cycles.Instant(m.Cycle)
 	e.estimator.hear(e.l.dev.Now().Sub(created) - 2*e.cfg.Delay)
 	void := m.Lost || q == nil || q.full() || q.group() != l.group || e.stale(q, m.Label, created)
@@ -36,12 +45,6 @@ func (l *lane) succeeded(m *Reply) {
 	if e.isVoid(m.Seq) {
 		e.missed(q, 1)
 		e.lack(q, 1)
-		l.release()
-		e.serve()
-		return
-	}
-	if e.isTaken(m.Seq) {
-		e.fault(fromStation, unexpected, "REPLY with a pair that another lane has")
 		l.release()
 		e.serve()
 		return

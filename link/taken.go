@@ -7,8 +7,9 @@ import (
 	"qstack/qnet"
 )
 
-// What an end remembers of the pairs that it has had: for which request each was
-// taken, and which the peer has voided. Numbers of measured pairs come in runs.
+// What an end remembers of the pairs that it has had: which it has heard of, for which
+// request each was taken, and which the peer has voided. Numbers of measured pairs come in
+// runs.
 
 // span is pairs with consecutive numbers, of which end is the first after them.
 type span struct{ first, end uint64 }
@@ -33,14 +34,8 @@ const (
 	takenTries = 256 // intervals after which what was not answered is sent again
 )
 
-// isTaken reports whether a pair was taken.
-func (e *end) isTaken(seq uint64) bool {
-	return seq < e.takenTo && e.takenIn(seq) != nil
-}
-
 // remember notes for which request pairs were taken.
 func (e *end) remember(n taken) {
-	e.takenTo = max(e.takenTo, n.end)
 	r := &e.recent
 	n.at = e.l.loop.Now()
 	i := e.runsTo(n.first)
@@ -109,9 +104,9 @@ func (e *end) unname(seq uint64) taken {
 // maxVoided bounds the runs of void pairs that are remembered.
 const maxVoided = 256
 
-// isVoid reports whether the peer has voided a pair.
+// isVoid reports whether the peer has voided a pair, or no pair has its number.
 func (e *end) isVoid(seq uint64) bool {
-	return seq < e.voidedTo && slices.ContainsFunc(e.voided, func(s span) bool { return s.has(seq) })
+	return seq < seqBase || seq < e.voidedTo && slices.ContainsFunc(e.voided, func(s span) bool { return s.has(seq) })
 }
 
 // noteVoid remembers that the peer has voided a pair.
@@ -125,4 +120,35 @@ func (e *end) noteVoid(seq uint64) {
 		e.voided = slices.Delete(e.voided, 0, 1)
 	}
 	e.voided = append(e.voided, span{seq, seq + 1})
+}
+
+// maxHeard bounds the runs of pairs that are remembered as heard of: so many more than
+// gaps that columns of other lanes are to fill that only a false station has them.
+const maxHeard = 1 << 16
+
+// heardOf is the pairs that the station has announced: runs in their order, with gaps
+// between them.
+type heardOf struct{ queue[span] }
+
+// add notes pairs, and reports whether none of them was heard of before. When there are
+// too many runs the first gap counts as heard of.
+func (h *heardOf) add(s span) bool {
+	n := len(h.items)
+	i := n // the first run that is not before them
+	if h.len() > 0 && h.items[n-1].end >= s.first {
+		i = h.head + sort.Search(h.len(), func(i int) bool { return h.items[h.head+i].end >= s.first })
+	}
+	fresh, j := true, i
+	for ; j < n && h.items[j].first <= s.end; j++ {
+		run := h.items[j]
+		fresh = fresh && (run.end == s.first || run.first == s.end)
+		s = span{min(s.first, run.first), max(s.end, run.end)}
+	}
+	h.items = slices.Replace(h.items, i, j, s)
+	if h.len() > maxHeard {
+		first := h.front().first
+		h.pop()
+		h.front().first = first
+	}
+	return fresh
 }

@@ -33,11 +33,8 @@ func TestTakenPairs(t *testing.T) {
 			}
 		}
 		for seq := uint64(seqBase); seq < seqBase+pairs+10; seq++ {
-			if e.isTaken(seq) != (was[seq] != 0) {
-				t.Fatalf("seed %d: pair %d is taken: %v", seed, seq, e.isTaken(seq))
-			}
-			if run := e.takenIn(seq); run != nil && run.id != was[seq] {
-				t.Fatalf("seed %d: pair %d is of request %d, want %d", seed, seq, run.id, was[seq])
+			if run := e.takenIn(seq); (run != nil) != (was[seq] != 0) || run != nil && run.id != was[seq] {
+				t.Fatalf("seed %d: pair %d is of %+v, want %d", seed, seq, run, was[seq])
 			}
 		}
 		for id := range RequestID(4) {
@@ -58,5 +55,47 @@ func TestTakenPairs(t *testing.T) {
 				t.Fatalf("seed %d: %+d pairs of request %d", seed, n, id)
 			}
 		}
+	}
+}
+
+// TestHeardOf compares what an end remembers of announced pairs with a map of each: of
+// columns that come out of order, now and then again, or not at all. What it is told of
+// with a gap after each is bounded, and no pair is new that was not.
+func TestHeardOf(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		var h heardOf
+		was := make(map[uint64]bool)
+		for range 300 {
+			s := span{first: rng.Uint64N(1000)}
+			s.end = s.first + 1 + rng.Uint64N(20)
+			want := true
+			for seq := s.first; seq < s.end; seq++ {
+				want = want && !was[seq]
+				was[seq] = true
+			}
+			if h.add(s) != want {
+				t.Fatalf("seed %d: pairs %v are new: %v", seed, s, !want)
+			}
+		}
+		n := 0
+		for i, s := range h.items[h.head:] {
+			if i > 0 && s.first <= h.items[h.head+i-1].end {
+				t.Fatalf("seed %d: run %v after %v", seed, s, h.items[h.head+i-1])
+			}
+			n += int(s.end - s.first)
+		}
+		if n != len(was) {
+			t.Fatalf("seed %d: %d pairs are remembered of %d", seed, n, len(was))
+		}
+	}
+	var h heardOf
+	for i := range uint64(3 * maxHeard) {
+		if !h.add(span{2 * i, 2*i + 1}) || h.len() > maxHeard {
+			t.Fatalf("after %d gaps: %d runs", i, h.len())
+		}
+	}
+	if h.add(span{0, 1}) || h.add(span{maxHeard, maxHeard + 1}) || !h.add(span{6*maxHeard - 3, 6*maxHeard - 2}) {
+		t.Error("what was new, or was not, when there were too many gaps")
 	}
 }
