@@ -126,7 +126,9 @@ type Measured struct {
 // Handler is the layer above.
 type Handler interface {
 	// Requested asks whether to take part in a request of the peer, and for how
-	// many pairs at first (see Layer.SetLimit).
+	// many pairs at first (see Layer.SetLimit). SetBases, SetLimit and End of the
+	// request work already: a limit that was set holds, not the one returned, and a
+	// request that was ended is refused with the code of that.
 	Requested(link physical.LinkID, o Offer) (limit uint64, err error)
 	// Pair hands up a kept pair.
 	Pair(p Pair)

@@ -315,8 +315,8 @@ func (e *end) onAdd(m *Add) {
 	turn := min(m.Turn, maxTurn)
 	q := e.request(request{
 		Entry: Entry{ID: m.ID, Priority: m.Priority, Atomic: m.Atomic || m.Consecutive, Pairs: m.Pairs, Deadline: m.Deadline, Purpose: m.Purpose, Tag: m.Tag,
-			Place: m.Place, Turn: turn},
-		typ: m.Kind, state: reqAgreed, consecutive: m.Consecutive, store: m.Store, point: int(m.Point), minF: m.MinFidelity,
+			Turn: turn},
+		typ: m.Kind, consecutive: m.Consecutive, store: m.Store, point: int(m.Point), minF: m.MinFidelity,
 		deadline: qnet.Never, schedule: m.Schedule, rate: m.Rate, paced: math.MaxUint64, peerLimit: m.Limit, startTurn: turn, bases: e.basesOf(m),
 		testing: m.Testing,
 	})
@@ -340,14 +340,15 @@ func (e *end) onAdd(m *Add) {
 	if e.cfg.Side == 0 {
 		e.admit(q)
 		ack.Place, ack.Turn = q.Place, q.startTurn
+	} else {
+		q.Place = m.Place
 	}
-	e.hold(q)
 	e.send(e.cfg.Peer, ack)
 	e.await(q)
 }
 
-// consider returns why a request of the peer is refused, or nil, and sets what
-// this end takes of it.
+// consider returns why a request of the peer is refused, or nil if it is held, and sets
+// what this end takes of it.
 func (e *end) consider(q *request) error {
 	if e.wasDown {
 		return qnet.ErrUnavail
@@ -373,9 +374,17 @@ func (e *end) consider(q *request) error {
 	if e.listens != nil && !e.listens[q.Purpose] {
 		return qnet.Errorf(qnet.ErrNoListener, "nothing here takes part in requests of purpose %d", q.Purpose)
 	}
-	var err error
-	q.limit, err = e.l.handler.Requested(e.cfg.ID, Offer{ID: q.ID, Type: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
+	e.hold(q) // the handler may set its bases or its limit, or end it
+	limit, err := e.l.handler.Requested(e.cfg.ID, Offer{ID: q.ID, Type: q.typ, Pairs: q.Pairs, Purpose: q.Purpose, Tag: q.Tag,
 		MinFidelity: q.minF, Deadline: q.deadline, Priority: q.Priority, Atomic: q.Atomic, Consecutive: q.consecutive, Store: q.store, Bases: q.bases})
+	switch {
+	case err != nil:
+		e.drop(q)
+	case q.state == reqEnding:
+		err = q.endCode
+	case !q.limited:
+		q.limit = limit
+	}
 	return err
 }
 
@@ -498,7 +507,11 @@ func (e *end) due(q *request) {
 
 func (e *end) setLimit(id RequestID, limit uint64) {
 	q := e.requests[id]
-	if q == nil || q.limit == limit {
+	if q == nil {
+		return
+	}
+	q.limited = true
+	if q.limit == limit {
 		return
 	}
 	before := q.wants()
@@ -514,7 +527,8 @@ func (e *end) endRequest(id RequestID, code qnet.Code, text string) {
 	if q == nil || q.state == reqEnding {
 		return
 	}
-	if q.state == reqWaiting { // the peer has never heard of it
+	if q.state == reqWaiting { // the peer has never heard of it, or gets the code as answer
+		q.endCode = code
 		e.drop(q)
 		return
 	}

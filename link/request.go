@@ -23,10 +23,11 @@ import (
 //	active <-----------> complete ---------------------------------> (gone)
 //	         one is void
 //
-// At the peer a request is agreed from the ADD on. One that has all its pairs at
-// this end waits until the other end has them too, since that may void one that it
-// hears of too late; measured pairs are announced until both ends have heard of
-// them, and their request is gone at once. The loss of the link is the end of all.
+// At the peer a request waits while the layer above is asked, and is agreed then. One
+// that has all its pairs at this end waits until the other end has them too, since that
+// may void one that it hears of too late; measured pairs are announced until both ends
+// have heard of them, and their request is gone at once. The loss of the link is the end
+// of all.
 type requestState uint8
 
 const (
@@ -56,6 +57,7 @@ type request struct {
 	deadline    qnet.Time
 	schedule    uint64
 	limit       uint64 // pairs that this end takes in all
+	limited     bool   // by SetLimit
 	peerLimit   uint64 // the same of the peer, as it has told
 	terms       terms
 	counted     uint64 // pairs by which Turn has moved on

@@ -346,6 +346,89 @@ func TestListenToPurposes(t *testing.T) {
 	s.rest()
 }
 
+// asked is an end that does something to requests while it is asked for them.
+type asked struct {
+	*end
+	do    func(id link.RequestID)
+	limit uint64 // that it returns, with err
+	err   error
+	calls map[link.RequestID]int
+}
+
+func (a *asked) Requested(_ physical.LinkID, o link.Offer) (uint64, error) {
+	a.calls[o.ID]++
+	a.requests[o.ID] = &client{limit: 1 << 40}
+	a.do(o.ID)
+	return a.limit, a.err
+}
+
+// While the layer above is asked for a request it can set its bases and its limit, and end
+// it: then, or if it refuses in the end, nothing is left of the request, however often it is
+// asked for. ADDs are lost, doubled and late.
+func TestCallsWhileAsked(t *testing.T) {
+	x := physical.BasisSource{Bases: []qnet.Basis{qnet.BasisX}}
+	for side := range 2 {
+		w := newWorld(t, worldConfig{seed: 58, probability: 0.05, length: 200, queue: 8, hazards: control.LinkConfig{Loss: 0.1, Duplicate: 0.2, Jitter: 40 * time.Microsecond}})
+		a := &asked{end: w.ends[1-side], limit: 1 << 40, calls: make(map[link.RequestID]int)}
+		a.layer.Handle(a)
+		creator := w.ends[side]
+		ask := func(do func(id link.RequestID)) (mine, other *client) {
+			t.Helper()
+			a.do = do
+			id := creator.create(link.Request{Type: link.Measure, Pairs: 20, Limit: 1 << 40, Deadline: w.loop.Now().Add(time.Second), Bases: x})
+			w.run(1500 * time.Millisecond)
+			mine, other = creator.requests[id], a.requests[id]
+			if !mine.ended || a.calls[id] != 1 {
+				t.Fatalf("side %d: ended %v, asked %d times", side, mine.ended, a.calls[id])
+			}
+			return mine, other
+		}
+		setBases := func(id link.RequestID) { a.layer.SetBases(theLink, id, x) }
+		setLimit := func(n uint64) func(link.RequestID) {
+			return func(id link.RequestID) { a.layer.SetLimit(theLink, id, n) }
+		}
+		end := func(id link.RequestID) { a.layer.End(theLink, id, qnet.ErrFidelity) }
+
+		mine, other := ask(setBases)
+		if mine.err != nil || len(mine.measured) != 20 || len(other.measured) != 20 {
+			t.Fatalf("side %d: bases are set: %v, %d and %d pairs", side, mine.err, len(mine.measured), len(other.measured))
+		}
+		for i, m := range other.measured {
+			if flip, _ := m.Label.Flips(qnet.BasisX); flip != (m.Bit != mine.measured[i].Bit) {
+				t.Errorf("side %d: bases are set: pair %d was not measured in X at both ends", side, m.Seq)
+			}
+		}
+		for _, n := range []uint64{0, 5} {
+			for _, a.limit = range []uint64{0, 1 << 40} {
+				if mine, other = ask(setLimit(n)); qnet.CodeOf(mine.err) != qnet.ErrTimeout || uint64(len(other.measured)) != n {
+					t.Errorf("side %d: limit %d is set and %d returned: %v, %d pairs", side, n, a.limit, mine.err, len(other.measured))
+				}
+			}
+		}
+		for range 10 { // more than are held
+			if mine, other = ask(end); qnet.CodeOf(mine.err) != qnet.ErrFidelity || other.ended {
+				t.Errorf("side %d: ended by itself: %v, told of the end %v", side, mine.err, other.ended)
+			}
+			mine, other = ask(func(id link.RequestID) { a.layer.SetBases(theLink, id, physical.BasisSource{Weights: []float64{-1}}) })
+			if qnet.CodeOf(mine.err) != qnet.ErrInvalid || qnet.CodeOf(other.err) != qnet.ErrInvalid {
+				t.Errorf("side %d: bases that there are not: %v, %v", side, mine.err, other.err)
+			}
+			a.err = qnet.ErrNoListener
+			for _, do := range []func(link.RequestID){setBases, setLimit(5), end} {
+				if mine, other = ask(do); qnet.CodeOf(mine.err) != qnet.ErrNoListener || other.ended {
+					t.Errorf("side %d: refused: %v, told of the end %v", side, mine.err, other.ended)
+				}
+			}
+			a.err = nil
+		}
+		if mine, _ = ask(setBases); mine.err != nil {
+			t.Errorf("side %d: in the end: %v", side, mine.err)
+		}
+		w.run(10 * time.Second)
+		w.rest()
+	}
+}
+
 // Both ends add at once, over a channel that loses, doubles and reorders: all
 // complete, and have the same places at both ends. Six ADDs in a row without an
 // answer, of 0.19⁶, come to 0.009 of 200 requests: more than 3 in 3e-10 of the runs.
