@@ -27,7 +27,9 @@ func (q *request) group() group {
 type service struct {
 	group
 	lanes, used int
+	room        int // lanes at most
 	width       int // of what is worked out of candidates and others
+	least       int // candidates without which lanes would have none
 	candidates  []Candidate
 	others      []RequestID
 }
@@ -250,7 +252,8 @@ func beforeAtomic(list []*request) []*request {
 
 // share works out how many lanes serve what, those that come before others in any case
 // first, as many as these keep busy: one for each request in turn, as far as they go, then
-// more for those that want more, in rounds. No more than so many store.
+// more for those that want more, in rounds. No more than so many store, and no more are of
+// a group than its windows can name requests for.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
@@ -258,10 +261,12 @@ func (e *end) share(list []*request, total, stored int) {
 		s := e.serviceOf(q.group())
 		if s == nil {
 			s = e.newService(q.group())
+			s.room = room(s.group, list)
 		}
-		if q.store && stored == 0 {
+		switch {
+		case q.store && stored == 0, s.lanes == s.room:
 			return
-		} else if q.store {
+		case q.store:
 			stored--
 		}
 		s.lanes++
@@ -270,8 +275,11 @@ func (e *end) share(list []*request, total, stored int) {
 	}
 	// more gives lanes to some requests in rounds, until so many are left.
 	more := func(among []*request, least int) {
-		for most := 1; left > least && most <= total; most++ {
+		had := 0
+		for most, before := 1, -1; left > least && (left != before || most <= had+1); most++ {
+			before = left
 			for _, q := range among {
+				had = max(had, q.lanes)
 				if left > least && q.lanes < most && q.wants() > uint64(q.lanes) {
 					give(q)
 				}
@@ -287,6 +295,22 @@ func (e *end) share(list []*request, total, stored int) {
 		more(list[:n], total-busy)
 	}
 	more(list, 0)
+}
+
+// room returns how many lanes can attempt for a group: its windows name so many requests,
+// and those on the way are for no more pairs than these want.
+func room(g group, list []*request) int {
+	if !g.keep {
+		return math.MaxInt
+	}
+	n, wants := 0, uint64(0)
+	for _, q := range list {
+		if n < maxCandidates && q.group() == g {
+			n++
+			wants = saturate(wants, q.wants())
+		}
+	}
+	return int(min(wants, math.MaxInt))
 }
 
 // busy returns how many lanes, of so many, a request keeps busy for longer than it costs to
@@ -342,7 +366,7 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 		s = e.newService(g)
 	}
 	if s.width >= width {
-		return s.candidates[:min(width, len(s.candidates))], s.others
+		return s.candidates[:min(max(width, s.least), len(s.candidates))], s.others
 	}
 	s.width = width
 	s.candidates, s.others = s.candidates[:0], s.others[:0]
@@ -354,8 +378,12 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 		if !slices.ContainsFunc(list, func(q *request) bool { return q.group() == g }) {
 			list, _, _ = e.toServe() // that have lanes though they are not among the first
 		}
+		s.least = e.least(g, list)
+		if s.least > width {
+			list = e.turns(s.least)
+		}
 		for _, q := range list {
-			if q.group() == g && len(s.candidates) < width {
+			if q.group() == g && len(s.candidates) < max(width, s.least) {
 				s.candidates = append(s.candidates, q.candidate())
 			}
 		}
@@ -373,6 +401,21 @@ func (e *end) offer(g group, width int) ([]Candidate, []RequestID) {
 		}
 	}
 	return s.candidates, s.others
+}
+
+// least returns how many candidates a window of a group names at least: the first few
+// that come may want fewer pairs than lanes attempt for, while others are on the way.
+func (e *end) least(g group, first []*request) int {
+	wants := uint64(0)
+	for _, q := range first {
+		if q.group() == g {
+			wants = saturate(wants, q.wants())
+		}
+	}
+	if n := 2 * len(e.lanes); wants < uint64(n) {
+		return min(n, maxCandidates)
+	}
+	return 0
 }
 
 // beside adds a request that this end could serve to the others, at most so many. One

@@ -751,3 +751,18 @@ func TestPrioritiesOnSeveralLanes(t *testing.T) {
 		t.Errorf("%d pairs of small requests of three priorities, %d of one", pairs[1], pairs[0])
 	}
 }
+
+// Requests of a pair each use all lanes, as those of many pairs do, up to the 48 that a GEN
+// names; those that want more lanes leave others be.
+func TestSmallRequestsOnManyLanes(t *testing.T) {
+	for _, store := range []bool{false, true} {
+		for _, lanes := range []int{8, 16, 60} {
+			w := newWorld(t, worldConfig{seed: 21, probability: 0.001, lanes: lanes, length: 20, spec: physical.Spec{Storage: 100}})
+			had := w.open(2*lanes, func(int) link.Request { return link.Request{Pairs: 1, Store: store} })
+			w.run(30 * time.Millisecond)
+			// A lane makes a pair each millisecond, and is armed anew for the next.
+			w.about("pairs", had(), 0.03*1e6*0.001*float64(min(lanes, 48)), 0.03)
+			w.few("requests")
+		}
+	}
+}
