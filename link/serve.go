@@ -197,7 +197,11 @@ func (e *end) order(list []*request, n, stored int) []*request {
 		}
 		return append(list, q)
 	}
-	list = append(list, e.ready.first(n, stored)...)
+	first := e.ready.first(n, stored)
+	if slices.ContainsFunc(first, func(q *request) bool { return q.Atomic }) {
+		first = e.ready.first(n+maxCandidates, stored) // others take their places
+	}
+	list = append(list, first...)
 	if e.steered != 0 && e.l.loop.Now() < e.steeredTo {
 		if q := e.requests[e.steered]; q != nil && q.servable() {
 			if i := slices.Index(list, q); i >= 0 {
@@ -206,7 +210,8 @@ func (e *end) order(list []*request, n, stored int) []*request {
 			list = slices.Insert(list, 0, q)
 		}
 	}
-	return beforeAtomic(list)
+	list = withoutAtomic(list)
+	return list[:min(n, len(list))]
 }
 
 // apart leaves out of a list what has to wait until it is sure that an atomic request
@@ -239,15 +244,13 @@ func (e *end) meets(q *request) bool {
 	return e.atomic == nil || e.atomic.got == 0 || q.Atomic && q.got > 0
 }
 
-// beforeAtomic cuts a list where an atomic request interrupts it: that is served
-// alone, when it has become the first.
-func beforeAtomic(list []*request) []*request {
-	for i, q := range list {
-		if q.Atomic {
-			return list[:max(i, 1)]
-		}
+// withoutAtomic leaves atomic requests out of a list, which are served alone: when they have
+// become the first. Until then lanes that those before them leave serve those behind.
+func withoutAtomic(list []*request) []*request {
+	if len(list) > 0 && list[0].Atomic {
+		return list[:1]
 	}
-	return list
+	return slices.DeleteFunc(list, func(q *request) bool { return q.Atomic })
 }
 
 // share works out how many lanes serve what, those that come before others in any case

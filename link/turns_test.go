@@ -766,3 +766,42 @@ func TestSmallRequestsOnManyLanes(t *testing.T) {
 		}
 	}
 }
+
+// While an atomic request waits for those before it, lanes that these leave serve others;
+// it has begun, alone, when it has become the first.
+func TestLanesBesideWaitingAtomic(t *testing.T) {
+	w := newWorld(t, worldConfig{seed: 22, probability: 2e-4, lanes: 8, length: 2000})
+	stream := w.stream(0)
+	kept := w.ends[1].create(link.Request{Limit: 1 << 40, Deadline: qnet.Never})
+	stop := false
+	for i := range 3 { // one lane each, nearly always
+		e := w.ends[i%2]
+		var again func()
+		again = func() {
+			if !stop {
+				id := e.create(link.Request{Pairs: 1, Priority: 5, Limit: 1 << 40, Deadline: qnet.Never})
+				e.requests[id].onEnd = func() { w.loop.After(0, again) }
+			}
+		}
+		again()
+	}
+	w.run(time.Second)
+	count := func() int { return w.measured(stream) + len(w.ends[0].requests[kept].pairs) }
+	before := count()
+	w.run(5 * time.Second)
+	without := count() - before
+	atomic := w.ends[0].create(link.Request{Pairs: 50, Atomic: true, Limit: 1 << 40, Deadline: qnet.Never})
+	before = count()
+	w.run(5 * time.Second)
+	if n := count() - before; n < without*8/10 {
+		t.Errorf("%d pairs of others while an atomic request waits, %d without it", n, without)
+	}
+	stop = true
+	w.runUntil(time.Second, func() bool { return w.ended(atomic) })
+	pairs := w.ends[0].requests[atomic].pairs
+	for _, m := range w.ends[0].requests[stream].measured {
+		if m.Seq > pairs[0].Seq && m.Seq < pairs[49].Seq {
+			t.Errorf("pair %d of a stream is among those of an atomic request", m.Seq)
+		}
+	}
+}

@@ -479,10 +479,18 @@ func (l *LinkSettings) check(report reporter) {
 	if len(l.Weights) > MaxPriority+1 {
 		report("link.weights", "must be at most %d, one for each priority", MaxPriority+1)
 	}
+	least := math.Inf(1)
 	for i, w := range l.Weights {
-		if w != 0 && !(w >= 1e-6 && w <= 1e6) {
+		switch {
+		case w == 0:
+		case !(w >= 1e-6 && w <= 1e6):
 			report(toml.Element("link.weights", i), "must be from 1e-6 to 1e6, or 0 for served first")
+		default:
+			least = min(least, w)
 		}
+	}
+	if len(l.Weights) > 0 && slices.Max(l.Weights) > 1e6*least {
+		report("link.weights", "the largest must be at most 1e6 times the smallest; 0 is served before all others")
 	}
 	if slots := l.Scheduler == Slots; slots != (l.Slot != 0) {
 		report("link.slot", "scheduler = %q, and no other, wants the length of a slot, as in slot = %q", Slots, "10 ms")

@@ -127,6 +127,7 @@ func TestWorkloadErrors(t *testing.T) {
 		{`"wfq"`, `"fcfs"`, "w.toml:9:1: link.weights: only scheduler = \"wfq\" has weights\nw.toml:14:13: link.compat.scheduler: \"reference\": only scheduler = \"wfq\" has increments"},
 		{`weights = [1, 10.5, 0]`, ``, `w.toml:7:2: link.weights: want a weight for each priority, the lowest first, as in [1, 10, 0]`},
 		{`10.5`, `-1`, `w.toml:9:15: link.weights[1]: -1: must be from 1e-6 to 1e6, or 0 for served first`},
+		{`1, 10.5`, `1e-3, 1e4`, `w.toml:9:1: link.weights: the largest must be at most 1e6 times the smallest; 0 is served before all others`},
 		{`10.5`, `"1"`, `w.toml:9:15: link.weights[1]: "1": want a number, not a string`},
 		{`[1, 10.5, 0]`, `1`, "w.toml:9:11: link.weights: 1: want an array in [ ], not an integer"},
 		{`queue_limit = 256`, `queue_limit = 0`, `w.toml:10:15: link.queue_limit: 0: must be from 1 to 1048576`},
