@@ -64,8 +64,8 @@ type lane struct {
 	forgotten bool
 	qubit     physical.Qubit
 	storage   physical.Qubit // where the half is to go
-	attempts  bool           // with a communication qubit that lanes share, since when
-	since     qnet.Time
+	since     qnet.Time      // when it began
+	attempts  bool           // since then, with a communication qubit that lanes share
 	window    uint64
 	first     uint64 // first cycle of the window
 	end       uint64 // first cycle after what was announced
@@ -114,6 +114,7 @@ func (l *lane) serves() bool {
 // begin makes an idle lane attempt for a group.
 func (l *lane) begin(g group) {
 	l.group, l.state, l.unwanted, l.forgotten = g, laneArming, false, false
+	l.since = l.e.l.loop.Now()
 	l.window++
 	l.atomic, l.bars, l.backBy = 0, false, 0
 	l.bulk.reset()

@@ -19,9 +19,12 @@ import (
 const shortAfter = 10 * time.Millisecond
 
 // shortage is what an end is short of.
-type shortage struct{ lanes, storage bool }
+type shortage struct {
+	lanes, storage bool
+	stores         int // lanes that can store at a time, where these are few; else 0
+}
 
-func (s shortage) any() bool { return s.lanes || s.storage }
+func (s shortage) any() bool { return s != shortage{} }
 
 // memory is the state of flow control at one end.
 type memory struct {
@@ -47,6 +50,7 @@ type memory struct {
 type storage struct {
 	short    bool // there was none when one was asked for
 	spare    int  // that may be free since: the device gave one, or a lane has left its own
+	most     int  // lanes that could store at a time since the peer was told
 	tries    int  // in vain, one after another
 	timer    event.Timer
 	onTimer  func() // end.askStorage and end.askedStorage as method values, made once
@@ -74,8 +78,16 @@ func (e *end) askLater() {
 // through a communication qubit, while none is idle, a lane has to make room and ask.
 func (e *end) askStorage() {
 	s := &e.storage
-	if s.spare > 0 || !e.ready.stores() { // no lane wants it
+	switch {
+	case !e.ready.stores(), s.spare+e.storing() >= len(e.lanes):
 		s.short, s.spare = false, 0
+		e.serve()
+		return
+	case s.spare > 0: // no lane wants it, and where one has another there may be more
+		if e.storing() > 0 {
+			s.spare, s.tries = s.spare+1, 0
+		}
+		e.askLater()
 		e.serve()
 		return
 	}
@@ -101,14 +113,28 @@ func (e *end) askedStorage(r physical.Result) {
 }
 
 // mayStore returns how many lanes may attempt for pairs that are stored: all, or those
-// that do and those for which there is a qubit to spare.
+// that do and those for which there is a qubit to spare, and no more than the peer has.
 func (e *end) mayStore() int {
-	if !e.storage.short {
-		return all
+	n := all
+	if e.storage.short {
+		n = e.storage.spare
+		for i := range e.lanes {
+			if l := &e.lanes[i]; l.works() && l.group.store {
+				n++
+			}
+		}
 	}
-	n := e.storage.spare
+	if m := e.memory.peer.stores; m > 0 {
+		n = min(n, m)
+	}
+	return n
+}
+
+// storing returns how many lanes have a storage qubit, or are about to have one: that none
+// is free the device says at once.
+func (e *end) storing() (n int) {
 	for i := range e.lanes {
-		if l := &e.lanes[i]; l.works() && l.group.store {
+		if l := &e.lanes[i]; !l.storage.IsZero() || l.state == laneArming && l.group.store && l.since < e.l.loop.Now() {
 			n++
 		}
 	}
@@ -117,10 +143,12 @@ func (e *end) mayStore() int {
 
 // short returns what this end is short of.
 func (e *end) short() shortage {
-	s := shortage{lanes: e.allHeld(), storage: e.storage.short && e.storage.spare == 0}
-	for i := range e.lanes {
-		l := &e.lanes[i]
-		s.storage = s.storage && l.storage.IsZero() && !(l.state == laneArming && l.group.store) // that is about to have one
+	s := shortage{lanes: e.allHeld()}
+	if e.storage.short {
+		n := e.storing() + e.storage.spare
+		if n = max(n, e.storage.most*min(n, 1)); n < len(e.lanes) {
+			s.storage, s.stores = n == 0, n
+		}
 	}
 	return s
 }
@@ -128,6 +156,9 @@ func (e *end) short() shortage {
 // advertise tells the peer of a shortage that lasts, and of its end.
 func (e *end) advertise() {
 	m := &e.memory
+	if e.storage.short {
+		e.storage.most = max(e.storage.most, e.storing()+e.storage.spare)
+	}
 	switch s := e.short(); {
 	case e.wasDown:
 		m.timer.Stop()
@@ -185,7 +216,8 @@ func (e *end) tell(s shortage) {
 	}
 	m.told = s
 	m.number++
-	e.send(e.cfg.Peer, &Memory{Link: e.cfg.ID, Number: m.number, Lanes: s.lanes, Storage: s.storage})
+	e.storage.most = 0
+	e.send(e.cfg.Peer, &Memory{Link: e.cfg.ID, Number: m.number, Lanes: s.lanes, Storage: s.storage, Stores: uint32(s.stores)})
 }
 
 func (e *end) onMemory(msg *Memory) {
@@ -198,7 +230,7 @@ func (e *end) onMemory(msg *Memory) {
 		return
 	}
 	m.heard = msg.Number
-	said := shortage{lanes: msg.Lanes, storage: msg.Storage}
+	said := shortage{lanes: msg.Lanes, storage: msg.Storage, stores: int(msg.Stores)}
 	if said != m.said {
 		m.since = msg.Number
 	}

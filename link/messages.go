@@ -341,6 +341,7 @@ type Memory struct {
 	Number  uint64
 	Lanes   bool
 	Storage bool
+	Stores  uint32
 }
 
 func (m *Memory) link() physical.LinkID { return m.Link }
@@ -356,6 +357,7 @@ func (m *Memory) Fields(c *wire.Codec) {
 	c.Uvarint("number", &m.Number, "grows with each, so that one that was overtaken is known")
 	c.Bool("lanes", &m.Lanes, "all communication qubits of the link are in use")
 	c.Bool("storage", &m.Storage, "no storage qubit is free")
+	wire.Uint(c, "stores", &m.Stores, maxLanes, "lanes that can store at a time, where storage qubits are so few; else 0")
 }
 
 // Limit tells the peer how many pairs of a request the sender takes, and where it is in

@@ -44,7 +44,7 @@ func samples() []wire.Message {
 		&link.Mismatch{Link: 3, Lane: 5, Window: windowBase + 2, Use: id + 4},
 		&link.Outcomes{Link: 3, ID: id, Bases: []qnet.Basis{qnet.BasisZ, qnet.BasisXZ(0.75), {Theta: 1.5, Phi: -2}},
 			Items: []link.Outcome{{Seq: seqBase + 70, Basis: 2, Bit: 1}, {Seq: seqBase + 71, Basis: 1}}},
-		&link.Memory{Link: 3, Number: 17, Storage: true},
+		&link.Memory{Link: 3, Number: 17, Lanes: true, Stores: 2},
 	}
 }
 

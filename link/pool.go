@@ -86,7 +86,7 @@ func (p *pool) used(e *end) time.Duration {
 func (p *pool) take(l *lane) {
 	if p.size() > 0 {
 		l.e.use.before += max(0, p.turn-maxClaim-p.used(l.e))
-		l.attempts, l.since = true, p.l.loop.Now()
+		l.attempts = true
 	}
 }
 

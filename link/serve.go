@@ -291,7 +291,11 @@ func (e *end) share(list []*request, total, stored int) {
 	}
 	busy := 0
 	for n := 0; n < len(list); {
-		for first := n; n < len(list) && (n == first || list[n].Tier == list[first].Tier); n++ {
+		first := n
+		if list[0].ID == e.steered && n == 0 && len(list) > 1 {
+			first = 1 // of whatever priority the first is, in which the ends are to meet, it is served beside
+		}
+		for ; n < len(list) && (n <= first || list[n].Tier == list[first].Tier); n++ {
 			list[n].lanes = 0
 			busy = min(busy+e.busy(list[n], total), total)
 		}
@@ -424,7 +428,7 @@ func (e *end) least(g group, first []*request) int {
 // beside adds a request that this end could serve to the others, at most so many. One
 // that is stored may have all its lanes already.
 func (e *end) beside(s *service, q *request, most int) {
-	if q.store && !s.store && e.storage.short {
+	if q.store && !s.store && e.mayStore() < len(e.lanes) {
 		return
 	}
 	if len(s.others) < most && e.meets(q) && !slices.Contains(s.others, q.ID) && !slices.ContainsFunc(s.candidates, func(c Candidate) bool { return c.ID == q.ID }) {

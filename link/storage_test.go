@@ -332,3 +332,49 @@ func TestFailedMoves(t *testing.T) {
 		}
 	}
 }
+
+// Where the storage qubits of one end are few, whoever holds the others, both ends attempt
+// for as many pairs to be stored: the lanes that are left serve others as well as where
+// both ends have so few.
+func TestFewStorageQubitsOfOneEnd(t *testing.T) {
+	for _, lanes := range []int{2, 4} {
+		for _, other := range []link.Type{link.Measure, link.Keep} {
+			for _, priority := range []uint8{0, 5} {
+				var want [2]int // where both ends hold all but one
+				for _, holds := range [][]int{{0, 1}, {0}, {1}} {
+					w := newWorld(t, worldConfig{seed: 25, probability: 0.002, lanes: lanes, length: 2000, spec: physical.Spec{Storage: lanes}})
+					w.ends[0].bases, w.ends[1].bases = pauli, pauli
+					for _, side := range holds {
+						n := 0
+						w.ends[side].onPair = func(e *end, p link.Pair) {
+							if p.Qubit.Index%uint32(2*lanes) >= uint32(lanes) { // a communication qubit, which comes after the storage
+								e.free(p.Seq)
+							} else if n++; n >= lanes {
+								e.free(p.Seq)
+							}
+						}
+					}
+					stored := w.ends[0].create(link.Request{Store: true, Priority: priority, Limit: 1 << 40, Deadline: qnet.Never})
+					beside := w.ends[1].create(link.Request{Type: other, Bases: pauli, Limit: 1 << 40, Deadline: qnet.Never})
+					w.run(10 * time.Millisecond)
+					w.allow(beside, 1<<40)
+					w.run(time.Second)
+					count := func() [2]int {
+						return [2]int{len(w.ends[0].requests[stored].pairs), len(w.ends[0].requests[beside].pairs) + w.measured(beside)}
+					}
+					before := count()
+					w.run(2 * time.Second)
+					got := count()
+					for i := range got {
+						got[i] -= before[i]
+						if len(holds) == 2 {
+							want[i] = got[i]
+						} else if 10*got[i] < 9*want[i] {
+							t.Errorf("%d lanes, %v, priority %d, side %v is short: %d pairs of request %d, %d where both are", lanes, other, priority, holds, got[i], i, want[i])
+						}
+					}
+				}
+			}
+		}
+	}
+}
