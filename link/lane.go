@@ -378,7 +378,7 @@ func (l *lane) timeout() {
 		return
 	}
 	l.refresh = min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group)))
-	if e.l.pool.size() > 0 {
+	if e.l.pool.wanted(e) {
 		l.refresh = min(l.refresh, e.slice())
 	}
 	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these

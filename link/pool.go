@@ -53,7 +53,7 @@ func (p *pool) spare() int {
 // all lanes have been told of what is free.
 func (p *pool) offer(e *end) {
 	switch {
-	case p.size() == 0:
+	case p.size() == 0 || len(p.l.ends) == 1:
 		e.serve()
 	case !p.offered:
 		p.offered = true
@@ -107,13 +107,30 @@ func (p *pool) want(e *end, active, more bool) {
 		}
 		e.use.before += p.turn - p.used(e)
 	}
+	first := more && !e.use.wants
 	e.use.active, e.use.wants = active, more
+	if !first {
+		return
+	}
+	for _, o := range p.l.ends { // they are to be asked whether it is overdue
+		for i := range o.lanes {
+			if l := &o.lanes[i]; o != e && l.state == laneOpen && l.refresh > o.slice() {
+				l.timer.Stop()
+				l.timer = p.l.loop.After(o.slice(), l.onTimer)
+			}
+		}
+	}
+}
+
+// wanted reports whether another link wants a qubit that it does not have.
+func (p *pool) wanted(e *end) bool {
+	return slices.ContainsFunc(p.l.ends, func(o *end) bool { return o != e && o.use.wants })
 }
 
 // overdue reports whether another link, which wants a qubit, has used less than this one
 // by more than a quantum.
 func (p *pool) overdue(e *end) bool {
-	if p.size() == 0 {
+	if !p.wanted(e) {
 		return false
 	}
 	used := p.used(e) - e.slice()

@@ -135,29 +135,30 @@ func TestLinksShareQubits(t *testing.T) {
 		var alone map[rune]float64 // pairs a second
 		for _, mix := range []string{"K", "S", "M", "KK", "SS", "SK", "MK", "MM", "MS"} {
 			s := newStar(t, 0.01, qubits, spec)
-			before := 0
 			var ids []link.RequestID
 			for i, k := range mix {
 				s.run(time.Second)
 				r := kinds[k]
 				r.Limit, r.Deadline = 1<<40, qnet.Never
-				before = s.got[2]
 				id, err := s.layers[0].Create(physical.LinkID(2+i), r)
 				if err != nil {
 					t.Fatal(err)
 				}
 				ids = append(ids, id)
 			}
+			s.run(200 * time.Millisecond) // what was measured before is announced late
+			had := [2]int{s.got[2], s.got[3]}
 			s.run(2 * time.Second)
 			if len(mix) == 1 {
 				if alone == nil {
 					alone = make(map[rune]float64)
 				}
-				alone[rune(mix[0])] = float64(s.got[2]) / 2
+				alone[rune(mix[0])] = float64(s.got[2]-had[0]) / 2
 				continue
 			}
-			for i, n := range []int{s.got[2] - before, s.got[3]} {
-				if want := alone[rune(mix[i])]; math.Abs(float64(n)-want) > 5*math.Sqrt(2*want)+0.02*want {
+			for i, before := range had {
+				n, want := s.got[physical.LinkID(2+i)]-before, alone[rune(mix[i])]
+				if math.Abs(float64(n)-want) > 5*math.Sqrt(2*want)+0.03*want {
 					t.Errorf("%s, %d qubits: %c has %d pairs in 2 s, %.0f in 1 s alone", mix, qubits, mix[i], n, want)
 				}
 			}
@@ -165,7 +166,7 @@ func TestLinksShareQubits(t *testing.T) {
 				s.layers[0].End(physical.LinkID(2+i), ids[i], qnet.ErrCancelled)
 				had := s.got[3]
 				s.run(time.Second)
-				if n := float64(s.got[3] - had); i == 0 && n < 0.95*alone[rune(mix[1])] {
+				if n := float64(s.got[3] - had); i == 0 && n < 0.85*alone[rune(mix[1])] {
 					t.Errorf("%s, %d qubits: %.0f pairs in 1 s when the other is over, %.0f alone", mix, qubits, n, alone[rune(mix[1])])
 				}
 			}
