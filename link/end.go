@@ -38,6 +38,7 @@ type end struct {
 	services  []service  // scratch of serve
 	inTurn    []*request // the first known requests whose turn it is, if fresh
 	inLanes   []*request // scratch of assign
+	near      []*request // scratch of share
 	known     int
 	fresh     bool
 	serving   bool

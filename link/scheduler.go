@@ -71,6 +71,9 @@ type Scheduler interface {
 	// flows and classes, and of the requests of one flow and class, where it changes for
 	// a request alone that is served or resumed.
 	Before(a, b *Entry) bool
+	// Within reports whether e is served beside first, of its tier, on other lanes: it is
+	// not later by more than so many cycles of service of first.
+	Within(e, first *Entry, cycles float64) bool
 	// Kind returns the kind of a request.
 	Kind(e *Entry) Kind
 	// Slot returns which requests may be served in a cycle, nil for all, and the
@@ -105,6 +108,9 @@ func (plain) Left(*Entry) {}
 
 // Shift implements Scheduler.
 func (plain) Shift(*Entry, float64) float64 { return 0 }
+
+// Within implements Scheduler.
+func (plain) Within(_, _ *Entry, _ float64) bool { return true }
 
 // Kind implements Scheduler.
 func (plain) Kind(*Entry) Kind { return Kind{} }
@@ -448,6 +454,17 @@ func (w *Weighted) finish(t *classClock, e *Entry, share float64) float64 {
 		turns *= max(1, float64(e.Pairs))
 	}
 	return t.start(e) + (e.Ahead+turns)/share
+}
+
+// Within implements Scheduler.
+func (w *Weighted) Within(e, first *Entry, cycles float64) bool {
+	if w.Reference {
+		return true
+	}
+	c, t, share := w.clock(first)
+	_, u, other := w.clock(e)
+	before, _ := c.before(first, e, w.finish(t, first, share)+cycles/share, w.finish(u, e, other))
+	return !before
 }
 
 // Before implements Scheduler.

@@ -255,7 +255,7 @@ func withoutAtomic(list []*request) []*request {
 
 // share works out how many lanes serve what, those that come before others in any case
 // first, as many as these keep busy: one for each request in turn, as far as they go, then
-// more for those that want more, in rounds. No more than so many store, and no more are of
+// more for those that want more, in rounds; others that are later by far get what is left. No more than so many store, and no more are of
 // a group than its windows can name requests for.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
@@ -289,18 +289,23 @@ func (e *end) share(list []*request, total, stored int) {
 			}
 		}
 	}
-	busy := 0
+	busy, near := 0, e.near[:0]
 	for n := 0; n < len(list); {
 		first := n
 		if list[0].ID == e.steered && n == 0 && len(list) > 1 {
 			first = 1 // of whatever priority the first is, in which the ends are to meet, it is served beside
 		}
 		for ; n < len(list) && (n <= first || list[n].Tier == list[first].Tier); n++ {
-			list[n].lanes = 0
-			busy = min(busy+e.busy(list[n], total), total)
+			q := list[n]
+			if q.lanes = 0; n <= first || e.sched.Within(&q.Entry, &list[first].Entry, e.quantum()) {
+				near = append(near, q)
+				busy = min(busy+e.busy(q, total), total)
+			}
 		}
-		more(list[:n], total-busy)
+		more(near, total-busy)
 	}
+	e.near = near
+	more(near, 0)
 	more(list, 0)
 }
 

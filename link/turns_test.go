@@ -805,3 +805,40 @@ func TestLanesBesideWaitingAtomic(t *testing.T) {
 		}
 	}
 }
+
+// Weights are those of measured streams on several lanes too, however few the streams are.
+func TestWeightsOnSeveralLanes(t *testing.T) {
+	for _, lanes := range []int{1, 3, 7} {
+		for _, weights := range [][]float64{{1, 1, 1}, {1, 10}, {1, 2, 5}} {
+			for _, length := range []float64{2000, 50_000} {
+				w := newWorld(t, worldConfig{seed: 26, probability: 0.02, lanes: lanes, length: length, scheduler: func() link.Scheduler { return &link.Weighted{Weights: weights} }})
+				w.ends[0].bases, w.ends[1].bases = pauli, pauli
+				var ids []link.RequestID
+				sum := 0.0
+				for i, weight := range weights {
+					ids = append(ids, w.ends[i%2].create(link.Request{Type: link.Measure, Priority: uint8(i), Bases: pauli, Limit: 1 << 40, Deadline: qnet.Never}))
+					w.run(10 * time.Millisecond)
+					w.allow(ids[i], 1<<40)
+					sum += weight
+				}
+				w.run(2 * time.Second)
+				before, total := make([]int, len(ids)), 0
+				for i, id := range ids {
+					before[i] = w.measured(id)
+				}
+				w.run(2 * time.Second)
+				for i, id := range ids {
+					before[i] = w.measured(id) - before[i]
+					total += before[i]
+				}
+				for i, weight := range weights {
+					w.about("stream", before[i], float64(total)*weight/sum, 0.05)
+				}
+				// The next attempt after a success waits for the herald.
+				if ideal := 2 * float64(lanes) / (50e-6 + length/2e8); float64(total) < 0.92*ideal {
+					t.Errorf("%d lanes, %g m, weights %v: %d pairs in all of %.0f", lanes, length, weights, total, ideal)
+				}
+			}
+		}
+	}
+}
