@@ -116,16 +116,18 @@ func (e *end) announced(m *BulkReply, via control.Stream) {
 		via.Close(qnet.ErrBusy) // the device is behind: it comes again on another
 		return
 	}
-	if fresh && (b.heralds.len() >= maxHeralds || m.Seq < b.seq) {
-		e.fault(fromStation, unexpected, "BULK_REPLY whose pairs count back, or run far ahead")
+	if fresh && b.heralds.len() >= maxHeralds {
+		e.fault(fromStation, unexpected, "BULK_REPLY whose pairs run far ahead")
 		return
 	}
 	seq := m.Seq
 	if fresh {
-		b.next, b.done, b.seq = next, m.Done, seq+uint64(len(m.Steps))
-		if len(m.Steps) > 0 && !e.heard.add(span{seq, b.seq}) {
-			e.fault(fromStation, unexpected, "BULK_REPLY with pairs that were announced before")
-			seq = 0 // void, without a word: the peer has heard the same
+		b.next, b.done = next, m.Done
+		if s := (span{seq, seq + uint64(len(m.Steps))}); s.first < s.end && (seq < b.seq || !e.heard.add(s)) {
+			e.twice(b.q, "BULK_REPLY with pairs that were announced before, or count back")
+			seq = 0 // void, without a word
+		} else {
+			b.seq = s.end
 		}
 	}
 	ack.Next = b.next

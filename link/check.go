@@ -38,6 +38,15 @@ func (e *end) checked(id RequestID, digest uint64) bool {
 	return c != nil
 }
 
+// twice counts that the station has given a number to two pairs, and ends the request of the
+// second at both ends: the peer may have heard of another number, and have that pair.
+func (e *end) twice(q *request, why string) {
+	e.fault(fromStation, unexpected, why)
+	if q != nil && q.state != reqEnding {
+		e.abort(q, qnet.Errorf(qnet.ErrProtocol, "link %s: the station has given two pairs one number", e.cfg.Name))
+	}
+}
+
 // contradict counts that the ends have heard of different pairs, and returns what to say.
 func (e *end) contradict(id RequestID) error {
 	e.fault(fromPeer, unexpected, "END of a request with other pairs than are here")

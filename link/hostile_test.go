@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -606,78 +607,88 @@ func TestTwoFacedMeasurements(t *testing.T) {
 	}
 }
 
-// A station that gives pairs numbers that others had before, to both ends alike, is found
-// out: those are void at both ends, of which neither tells the other, those that had the
-// numbers first stay, and all requests are served. Of an honest one nothing is counted,
-// whatever is lost.
+// A station that gives pairs numbers that others had before, to both ends alike or to one
+// alone, is found out: the requests of such pairs end with ErrProtocol, those that had the
+// numbers first keep their pairs, no two have one name, and nothing waits for ever, atomic
+// or not, also when the lies are over. Of an honest one nothing is counted, whatever is lost.
 func TestNumbersGivenTwice(t *testing.T) {
-	for _, lies := range []bool{false, true} {
-		var faults []string
-		cfg := worldConfig{seed: 16, probability: 0.1, length: 200, onFault: func(f link.Fault) { faults = append(faults, f.Why) }}
-		if !lies {
-			cfg.lanes, cfg.hazards = 4, control.LinkConfig{Loss: 0.1, Jitter: 40 * time.Microsecond}
-		}
-		w := newWorld(t, cfg)
-		w.ends[0].bases, w.ends[1].bases = pauli, pauli
-		const first = seqBase + 5
-		filter := func(_, _ qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
-			var r link.Reply
-			var c link.BulkReply
-			switch {
-			case ty == r.Type() && wire.Parse(b, &r) == nil && r.Seq > first && r.Window%2 == 0:
-				r.Seq = first
-				copy(b, wire.Append(nil, &r)) // as long as it was
-			case ty == c.Type() && wire.Parse(b, &c) == nil && c.Seq > first && c.Index == 0 && c.Window%2 == 0:
-				c.Seq = first
-				copy(b, wire.Append(nil, &c))
+	const never = alice - 1
+	for _, to := range []qnet.NodeID{never, 0, alice, bob} { // 0: both
+		for _, atomic := range []bool{false, true} {
+			honest := to == never
+			var faults []string
+			cfg := worldConfig{seed: 16, probability: 0.1, length: 200, onFault: func(f link.Fault) { faults = append(faults, f.Why) }}
+			if honest {
+				cfg.lanes, cfg.hazards = 4, control.LinkConfig{Loss: 0.1, Jitter: 40 * time.Microsecond}
 			}
-			return control.Verdict{}
-		}
-		if lies {
-			w.net.SetFilter(filter)
-		}
-		names := [2]map[uint64]bool{{}, {}}
-		for i := range 40 {
-			r := link.Request{Type: link.Type(i % 3), Pairs: 10, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}
-			switch {
-			case i == 19:
-				r.Pairs = 40_000 // on streams
-			case r.Type == link.Measure:
-				r.Pairs = 100
-			}
-			if r.Type != link.Measure {
-				r.PeerBases = physical.BasisSource{}
-			}
-			id := w.ends[i%2].create(r)
-			w.runUntil(time.Minute, func() bool { return w.ended(id) })
-			for side, e := range w.ends {
-				c := e.requests[id]
-				if n := uint64(len(c.pairs) + len(c.measured)); c.err != nil || n != r.Pairs {
-					t.Errorf("lies %v, side %d: request %d of %d pairs ended with %v, %d pairs", lies, side, i, r.Pairs, c.err, n)
+			w := newWorld(t, cfg)
+			w.ends[0].bases, w.ends[1].bases = pauli, pauli
+			lies := 0
+			w.net.SetFilter(func(_, at qnet.NodeID, _ control.Class, ty wire.Type, b []byte) control.Verdict {
+				const first = seqBase + 5
+				var r link.Reply
+				var c link.BulkReply
+				switch {
+				case honest || to != 0 && at != to || lies > 40:
+				case ty == r.Type() && wire.Parse(b, &r) == nil && r.Seq > first && r.Window%2 == 0:
+					r.Seq = first + uint64(lies%2)*40 // of the past, or to come
+					copy(b, wire.Append(nil, &r))     // as long as it was
+					lies++
+				case ty == c.Type() && wire.Parse(b, &c) == nil && c.Seq > first && c.Index == 0 && c.Window%2 == 0:
+					c.Seq = first
+					copy(b, wire.Append(nil, &c))
+					lies++
 				}
-				for _, p := range c.pairs {
-					c.measured = append(c.measured, link.Measured{Seq: p.Seq, Label: p.Label, Created: p.Created})
+				return control.Verdict{}
+			})
+			names := [2]map[uint64]bool{{}, {}}
+			failed := 0
+			for i := range 90 {
+				r := link.Request{Type: link.Type(i % 3), Pairs: 10, Atomic: atomic, Limit: 1 << 40, Deadline: qnet.Never, Bases: pauli, PeerBases: pauli}
+				switch {
+				case i == 19:
+					r.Pairs = 40_000 // on streams
+				case r.Type == link.Measure:
+					r.Pairs = 100
 				}
-				for _, m := range c.measured {
-					if names[side][m.Seq] {
-						t.Errorf("lies %v, side %d: there are two pairs %d", lies, side, m.Seq)
+				if r.Type != link.Measure {
+					r.PeerBases = physical.BasisSource{}
+				}
+				id := w.ends[i%2].create(r)
+				w.runUntil(time.Minute, func() bool { return w.ended(id) })
+				for side, e := range w.ends {
+					c := e.requests[id]
+					n := uint64(len(c.pairs) + len(c.measured))
+					switch {
+					case errors.Is(c.err, qnet.ErrProtocol) && !honest:
+						failed++
+					case c.err != nil || n != r.Pairs:
+						t.Errorf("lies to %v, side %d: request %d of %d pairs ended with %v, %d pairs", to, side, i, r.Pairs, c.err, n)
 					}
-					names[side][m.Seq] = true
+					for _, p := range c.pairs {
+						c.measured = append(c.measured, link.Measured{Seq: p.Seq, Label: p.Label, Created: p.Created})
+					}
+					for _, m := range c.measured {
+						if names[side][m.Seq] {
+							t.Errorf("lies to %v, side %d: there are two pairs %d", to, side, m.Seq)
+						}
+						names[side][m.Seq] = true
+					}
+				}
+				if c := w.ends[0].requests[id]; c.err == nil && w.ends[1].requests[id].err == nil && to != alice && to != bob {
+					w.same(id)
 				}
 			}
-			w.same(id)
-		}
-		for side, e := range w.ends {
-			s := e.layer.Status()[0]
-			if (s.Frames.Unexpected > 0) != lies || lies && s.Expired > 0 {
-				t.Errorf("lies %v, side %d: %d frames counted, %d pairs expired", lies, side, s.Frames.Unexpected, s.Expired)
+			unexpected := w.ends[0].layer.Status()[0].Frames.Unexpected + w.ends[1].layer.Status()[0].Frames.Unexpected
+			if (unexpected > 0) == honest || (failed > 0) == honest || failed > 2*lies+4 {
+				t.Errorf("lies to %v: %d frames counted for %d lies, %d ends of requests failed", to, unexpected, lies, failed)
 			}
+			if told := slices.ContainsFunc(faults, func(why string) bool { return strings.Contains(why, "announced before") }); told == honest || honest && len(faults) > 0 {
+				t.Errorf("lies to %v: told of %q", to, faults)
+			}
+			w.run(10 * time.Second)
+			w.rest()
 		}
-		if told := slices.ContainsFunc(faults, func(why string) bool { return strings.Contains(why, "announced before") }); told != lies || !lies && len(faults) > 0 {
-			t.Errorf("lies %v: told of %q", lies, faults)
-		}
-		w.run(10 * time.Second)
-		w.rest()
 	}
 }
 

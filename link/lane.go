@@ -189,7 +189,7 @@ func (l *lane) armed(r physical.Result) {
 	if l.pattern.Every != 0 {
 		e.l.dev.Do(physical.Op{Kind: physical.OpRefresh, A: l.storage, Link: e.cfg.ID, Pattern: &l.pattern}, nil)
 	}
-	l.refresh, l.width = e.firstRefresh(l.group), fewCandidates
+	l.refresh, l.width = e.l.pool.refresh(e, e.firstRefresh(l.group)), fewCandidates
 	l.offered = l.offered[:0]
 	l.version = e.version - 1
 	e.serve()
@@ -373,14 +373,11 @@ func (l *lane) timeout() {
 	case l.astray():
 		e.anchor = physical.CycleBase
 		fallthrough
-	case e.l.pool.overdue(e):
+	case e.l.pool.overdue(l):
 		l.close()
 		return
 	}
-	l.refresh = min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group)))
-	if e.l.pool.wanted(e) {
-		l.refresh = min(l.refresh, e.slice())
-	}
+	l.refresh = e.l.pool.refresh(e, min(2*l.refresh, max(maxRefresh, e.firstRefresh(l.group))))
 	l.width = min(2*l.width, maxCandidates) // perhaps the peer can serve none of these
 	l.repeat()
 }

@@ -25,10 +25,8 @@ func (l *lane) succeeded(m *Reply) {
 	}
 	q := e.requests[m.ID]
 	if !fresh {
-		e.fault(fromStation, unexpected, "REPLY with a pair that was announced before")
-		e.missed(q, 1)
-		e.lack(q, 1)
 		l.release()
+		e.twice(q, "REPLY with a pair that was announced before")
 		e.serve()
 		return
 	}

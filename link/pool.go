@@ -101,25 +101,38 @@ func (p *pool) leave(l *lane) {
 
 // want tells whether anything is wanted of a link, and it wants more than there are.
 func (p *pool) want(e *end, active, more bool) {
-	if active && !e.use.active && p.size() > 0 { // it has no claim to what it did not take
+	if active && !e.use.active && p.size() > 0 { // it has no claim to what it did not take, but for a quantum
 		for _, o := range p.l.ends {
 			p.turn = max(p.turn, p.used(o))
 		}
-		e.use.before += p.turn - p.used(e)
+		e.use.before += max(0, p.turn-e.slice()-p.used(e))
 	}
 	first := more && !e.use.wants
 	e.use.active, e.use.wants = active, more
 	if !first {
 		return
 	}
-	for _, o := range p.l.ends { // they are to be asked whether it is overdue
+	now := p.l.loop.Now()
+	for _, o := range p.l.ends {
 		for i := range o.lanes {
-			if l := &o.lanes[i]; o != e && l.state == laneOpen && l.refresh > o.slice() {
+			switch l := &o.lanes[i]; {
+			case o == e || l.state != laneOpen:
+			case p.overdue(l):
+				l.close()
+			case l.refresh > o.slice()/10: // it is to be asked again
 				l.timer.Stop()
-				l.timer = p.l.loop.After(o.slice(), l.onTimer)
+				l.timer = p.l.loop.At(max(now, l.since.Add(o.slice()/10)), l.onTimer)
 			}
 		}
 	}
+}
+
+// refresh bounds the time after which a lane is asked whether it is overdue.
+func (p *pool) refresh(e *end, d time.Duration) time.Duration {
+	if p.wanted(e) {
+		return min(d, e.slice())
+	}
+	return d
 }
 
 // wanted reports whether another link wants a qubit that it does not have.
@@ -127,14 +140,31 @@ func (p *pool) wanted(e *end) bool {
 	return slices.ContainsFunc(p.l.ends, func(o *end) bool { return o != e && o.use.wants })
 }
 
-// overdue reports whether another link, which wants a qubit, has used less than this one
-// by more than a quantum.
-func (p *pool) overdue(e *end) bool {
-	if !p.wanted(e) {
+// overdue reports whether another link, which wants a qubit, has used less by a quantum
+// than that of a lane. It has had its own for a tenth of that at least.
+func (p *pool) overdue(l *lane) bool {
+	e := l.e
+	if !p.wanted(e) || p.l.loop.Now() < l.since.Add(e.slice()/10) {
 		return false
 	}
 	used := p.used(e) - e.slice()
-	return slices.ContainsFunc(p.l.ends, func(o *end) bool { return o != e && o.use.wants && p.used(o) < used })
+	return slices.ContainsFunc(p.l.ends, func(o *end) bool { return o != e && o.use.wants && p.used(o) <= used })
+}
+
+// held reports whether no qubit is left for attempts of any link: pairs are in all.
+func (p *pool) held() bool {
+	n := p.size()
+	if n == 0 {
+		return false
+	}
+	for _, e := range p.l.ends {
+		for i := range e.lanes {
+			if l := &e.lanes[i]; l.takes() && !l.attempts {
+				n--
+			}
+		}
+	}
+	return n <= 0
 }
 
 // slice returns for how long it is worth to arm a lane.

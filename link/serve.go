@@ -484,9 +484,9 @@ func (e *end) onMismatch(m *Mismatch) {
 
 // allHeld reports whether no lane has a communication qubit to attempt with.
 func (e *end) allHeld() bool {
-	spare := e.l.pool.spare()
+	held := e.l.pool.held()
 	for i := range e.lanes {
-		if s := e.lanes[i].state; s != laneHeld && (s != laneIdle || spare > 0) {
+		if s := e.lanes[i].state; s != laneHeld && (s != laneIdle || !held) {
 			return false
 		}
 	}
