@@ -73,12 +73,17 @@ func (e *end) removeExpiring(first, end uint64) {
 	}
 }
 
+// voidPerFrame is the number of pairs that are voided at the cost of a frame.
+const voidPerFrame = 32
+
 func (e *end) onExpire(m *LinkExpire) {
 	if m.First < seqBase || m.End > e.seqLimit() {
 		e.fault(fromPeer, unexpected, "LINK_EXPIRE of pairs that there can not have been")
 		return
 	}
-	e.limits[0].spent += float64(m.End - m.First - 1) // as much as that many frames
+	if !e.areVoid(span{m.First, m.End}) { // a copy costs no more than other frames
+		e.limits[0].spent += float64(m.End-m.First) / voidPerFrame
+	}
 	e.send(e.cfg.Peer, &LinkExpireAck{Link: e.cfg.ID, First: m.First, End: m.End})
 	for seq := m.First; seq < m.End; seq++ {
 		if e.isVoid(seq) {

@@ -390,3 +390,25 @@ func TestPatternsOutOfStep(t *testing.T) {
 		w.rest()
 	}
 }
+
+// The pairs that are under way when a stream ends, thousands of them, are void at both ends,
+// which tell each other so at once; then nothing is left, and no frame was one too many.
+func TestEndOfFastStream(t *testing.T) {
+	for _, c := range []struct {
+		lanes  int
+		p      float64
+		length float64
+	}{{4, 0.2, 2000}, {16, 1, 200}} {
+		w := newWorld(t, worldConfig{seed: 27, probability: c.p, lanes: c.lanes, length: c.length})
+		id := w.stream(0)
+		w.run(400 * time.Millisecond)
+		w.ends[0].layer.End(theLink, id, qnet.ErrCancelled)
+		w.run(5 * time.Second)
+		w.rest()
+		for side, e := range w.ends {
+			if n := e.layer.Status()[0].Frames.Limited; n > 0 {
+				t.Errorf("%d lanes, side %d: %d frames of an honest peer were not taken", c.lanes, side, n)
+			}
+		}
+	}
+}

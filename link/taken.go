@@ -109,6 +109,11 @@ func (e *end) isVoid(seq uint64) bool {
 	return seq < seqBase || seq < e.voidedTo && slices.ContainsFunc(e.voided, func(s span) bool { return s.has(seq) })
 }
 
+// areVoid reports whether the peer has voided pairs, one after the other.
+func (e *end) areVoid(s span) bool {
+	return slices.ContainsFunc(e.voided, func(v span) bool { return v.first <= s.first && s.end <= v.end })
+}
+
 // noteVoid remembers that the peer has voided a pair.
 func (e *end) noteVoid(seq uint64) {
 	e.voidedTo = max(e.voidedTo, seq+1)
