@@ -124,7 +124,7 @@ func (l *lane) begin(g group) {
 	case g.q != nil:
 		l.armBulk(g.q)
 	case g.store:
-		l.e.storage.spare = max(0, l.e.storage.spare-1)
+		l.e.storage.spare, l.e.storage.trial = max(0, l.e.storage.spare-1), false
 		l.e.l.dev.Do(physical.Op{Kind: physical.OpAlloc}, l.onAlloc)
 	default:
 		l.arm()

@@ -50,6 +50,7 @@ type memory struct {
 type storage struct {
 	short    bool // there was none when one was asked for
 	spare    int  // that may be free since: the device gave one, or a lane has left its own
+	trial    bool // one of these is a lane's to ask with, which has to make room first
 	most     int  // lanes that could store at a time since the peer was told
 	tries    int  // in vain, one after another
 	timer    event.Timer
@@ -60,7 +61,7 @@ type storage struct {
 // noStorage takes the device's word that no storage qubit is free.
 func (e *end) noStorage() {
 	s := &e.storage
-	s.spare = 0
+	s.spare, s.trial = 0, false
 	if !s.short {
 		s.short, s.tries = true, 0
 		e.askLater()
@@ -79,8 +80,8 @@ func (e *end) askLater() {
 func (e *end) askStorage() {
 	s := &e.storage
 	switch {
-	case !e.ready.stores(), s.spare+e.storing() >= len(e.lanes):
-		s.short, s.spare = false, 0
+	case !e.ready.stores(), e.stores() >= len(e.lanes):
+		s.short, s.spare, s.trial = false, 0, false
 		e.serve()
 		return
 	case s.spare > 0: // no lane wants it, and where one has another there may be more
@@ -92,7 +93,7 @@ func (e *end) askStorage() {
 		return
 	}
 	if m := e.l.dev.Spec().Memory; m != nil && m.Indirect && e.idleLane() == nil {
-		s.spare = 1
+		s.spare, s.trial = 1, true
 		e.askLater()
 		e.serve()
 		return
@@ -141,11 +142,20 @@ func (e *end) storing() (n int) {
 	return n
 }
 
+// stores returns how many lanes can store at a time, as far as is known.
+func (e *end) stores() int {
+	n := e.storing() + e.storage.spare
+	if e.storage.trial {
+		n--
+	}
+	return n
+}
+
 // short returns what this end is short of.
 func (e *end) short() shortage {
 	s := shortage{lanes: e.allHeld()}
 	if e.storage.short {
-		n := e.storing() + e.storage.spare
+		n := e.stores()
 		if n = max(n, e.storage.most*min(n, 1)); n < len(e.lanes) {
 			s.storage, s.stores = n == 0, n
 		}
@@ -157,7 +167,7 @@ func (e *end) short() shortage {
 func (e *end) advertise() {
 	m := &e.memory
 	if e.storage.short {
-		e.storage.most = max(e.storage.most, e.storing()+e.storage.spare)
+		e.storage.most = max(e.storage.most, e.stores())
 	}
 	switch s := e.short(); {
 	case e.wasDown:

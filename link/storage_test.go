@@ -378,3 +378,41 @@ func TestFewStorageQubitsOfOneEnd(t *testing.T) {
 		}
 	}
 }
+
+// A stream that waits for storage which an end holds for good costs others next to nothing,
+// also where an end has to make room on a lane to ask whether there is some.
+func TestWaitingForStorageCostsLittle(t *testing.T) {
+	for _, indirect := range []bool{false, true} {
+		for _, c := range []struct{ loss, least float64 }{{0, 0.97}, {0.01, 0.97}, {0.1, 0.7}} {
+			var without int
+			for _, waits := range []bool{false, true} {
+				w := newWorld(t, worldConfig{seed: 28, probability: 0.02, length: 2000, hazards: control.LinkConfig{Loss: c.loss},
+					spec: physical.Spec{Storage: 1, Init: time.Microsecond, Memory: &physical.Memory{Init: 10 * time.Microsecond, Indirect: indirect}}})
+				w.ends[0].bases, w.ends[1].bases = pauli, pauli
+				first := true
+				w.ends[1].onPair = func(e *end, p link.Pair) {
+					if !first {
+						e.free(p.Seq)
+					}
+					first = false
+				}
+				w.ends[0].create(link.Request{Store: true, Pairs: 1, Limit: 1, Deadline: qnet.Never}) // has the storage
+				w.run(100 * time.Millisecond)
+				if waits {
+					w.ends[0].create(link.Request{Store: true, Limit: 1 << 40, Deadline: qnet.Never})
+				}
+				kept := w.ends[1].create(link.Request{Limit: 1 << 40, Deadline: qnet.Never})
+				measured := w.stream(1)
+				w.run(time.Second)
+				count := func() int { return len(w.ends[0].requests[kept].pairs) + w.measured(measured) }
+				before := count()
+				w.run(3 * time.Second)
+				if n := count() - before; !waits {
+					without = n
+				} else if float64(n) < c.least*float64(without) {
+					t.Errorf("indirect %v, loss %g: %d pairs of others, %d if nothing waits", indirect, c.loss, n, without)
+				}
+			}
+		}
+	}
+}
