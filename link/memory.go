@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"qstack/physical"
@@ -53,6 +54,10 @@ type storage struct {
 	trial    bool // one of these is a lane's to ask with, which has to make room first
 	most     int  // lanes that could store at a time since the peer was told
 	tries    int  // in vain, one after another
+	has      bool // lanes have had some since then
+	since    qnet.Time
+	used     time.Duration // lanes had some so long before
+	yields   bool          // to another link of the node, which has none
 	timer    event.Timer
 	onTimer  func() // end.askStorage and end.askedStorage as method values, made once
 	onAnswer func(physical.Result)
@@ -64,8 +69,51 @@ func (e *end) noStorage() {
 	s.spare, s.trial = 0, false
 	if !s.short {
 		s.short, s.tries = true, 0
+		for _, o := range e.l.ends { // it has no claim to what it did not want, but for a quantum
+			s.used = max(s.used, o.storedFor()-e.slice())
+		}
 		e.askLater()
 	}
+	for _, o := range e.l.ends {
+		if o.owesStorage(e) && !o.storage.yields {
+			s.tries = 0
+			e.askLater()
+			o.serve()
+		}
+	}
+}
+
+// storedFor returns for how long lanes of a link have had storage qubits.
+func (e *end) storedFor() time.Duration {
+	if s := &e.storage; s.has {
+		return s.used + e.l.loop.Now().Sub(s.since)
+	}
+	return e.storage.used
+}
+
+// owesStorage reports whether another link of the node, which has no storage qubit and
+// wants one, has had some for less time than this one by a quantum.
+func (e *end) owesStorage(to *end) bool {
+	return to != e && e.storage.has && to.waitsForStorage() && to.storedFor()+e.slice() <= e.storedFor()
+}
+
+// yieldStorage decides whether this end leaves its storage qubits to other links.
+func (e *end) yieldStorage() {
+	s := &e.storage
+	if has := e.storing() > 0; has != s.has {
+		s.used, s.has, s.since = e.storedFor(), has, e.l.loop.Now()
+		for _, o := range e.l.ends {
+			if has && o.storage.yields {
+				o.serve()
+			}
+		}
+	}
+	s.yields = slices.ContainsFunc(e.l.ends, func(o *end) bool { return e.owesStorage(o) || s.yields && o != e && o.waitsForStorage() })
+}
+
+// waitsForStorage reports whether a link has no storage qubit and wants one.
+func (e *end) waitsForStorage() bool {
+	return e.storage.short && e.ready.stores() && e.storing() == 0 && !e.memory.peer.storage
 }
 
 func (e *end) askLater() {
@@ -117,6 +165,9 @@ func (e *end) askedStorage(r physical.Result) {
 // that do and those for which there is a qubit to spare, and no more than the peer has.
 func (e *end) mayStore() int {
 	n := all
+	if e.storage.yields {
+		return 0
+	}
 	if e.storage.short {
 		n = e.storage.spare
 		for i := range e.lanes {
@@ -142,10 +193,11 @@ func (e *end) storing() (n int) {
 	return n
 }
 
-// stores returns how many lanes can store at a time, as far as is known.
+// stores returns how many lanes can store at a time, as far as is known. If the peer is
+// short too it has to try, so that this end can ask.
 func (e *end) stores() int {
 	n := e.storing() + e.storage.spare
-	if e.storage.trial {
+	if e.storage.trial && !e.memory.peer.storage {
 		n--
 	}
 	return n
@@ -177,6 +229,9 @@ func (e *end) advertise() {
 	case s.any() && (!m.ticks || m.over > 0) && e.ready.len() > 0:
 		m.over = 0
 		e.tickIn(max(shortAfter, 8*e.cfg.Delay))
+	case m.told.storage && !s.storage && s.any(): // as when it is over
+		e.tell(s)
+		e.tickIn(e.retryAfter(0))
 	case !s.any() && m.told.any():
 		long := m.tries > 1
 		if e.tell(s); long { // the peer would wait for long if it did not hear

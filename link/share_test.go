@@ -251,3 +251,35 @@ func TestRarePairsShareQubits(t *testing.T) {
 		}
 	}
 }
+
+// Links of a node have its storage qubits in turn, where these are too few for all.
+func TestLinksShareStorage(t *testing.T) {
+	for _, lanes := range []int{1, 2} {
+		for storage := 1; storage <= 2; storage++ {
+			for _, indirect := range []bool{false, true} {
+				for _, probability := range []float64{0.01, 1e-5} {
+					d := time.Duration(0.01 / probability * float64(time.Second))
+					m := newMesh(t, lanes, physical.Spec{Storage: storage, Init: time.Microsecond, Memory: &physical.Memory{Init: 10 * time.Microsecond, Indirect: indirect}},
+						nil, edge{1, 2, probability}, edge{1, 3, probability})
+					ids := []link.RequestID{m.create(1, 1, link.Request{Store: true})}
+					m.run(d)
+					alone := m.got[1]
+					ids = append(ids, m.create(1, 2, link.Request{Store: true}))
+					m.run(d)
+					a, b := m.got[1]-alone, m.got[2]
+					if least := alone * 35 / 100; a < least || b < least {
+						t.Errorf("%d lanes, %d storage qubits, indirect %v, p %g: %d and %d pairs, %d alone", lanes, storage, indirect, probability, a, b, alone)
+					}
+					if math.Abs(float64(a-b)) > 0.1*float64(a+b) {
+						t.Errorf("%d lanes, %d storage qubits, indirect %v, p %g: %d and %d pairs", lanes, storage, indirect, probability, a, b)
+					}
+					for i, id := range ids {
+						m.layers[1].End(physical.LinkID(1+i), id, qnet.ErrCancelled)
+					}
+					m.run(time.Second)
+					m.rest()
+				}
+			}
+		}
+	}
+}
