@@ -57,7 +57,8 @@ type storage struct {
 	has      bool // lanes have had some since then
 	since    qnet.Time
 	used     time.Duration // lanes had some so long before
-	yields   bool          // to another link of the node, which has none
+	waits    bool          // for some, of which it has none
+	yields   bool          // to another link of the node, which waits
 	timer    event.Timer
 	onTimer  func() // end.askStorage and end.askedStorage as method values, made once
 	onAnswer func(physical.Result)
@@ -91,29 +92,47 @@ func (e *end) storedFor() time.Duration {
 	return e.storage.used
 }
 
-// owesStorage reports whether another link of the node, which has no storage qubit and
-// wants one, has had some for less time than this one by a quantum.
+// owesStorage reports whether this end leaves storage qubits to another link of the node,
+// which has none and wants one: it has had some for longer, by a quantum unless it waits
+// itself.
 func (e *end) owesStorage(to *end) bool {
-	return to != e && e.storage.has && to.waitsForStorage() && to.storedFor()+e.slice() <= e.storedFor()
+	if to == e || !to.waitsForStorage() {
+		return false
+	}
+	a, b := to.storedFor(), e.storedFor()
+	if !e.waitsForStorage() {
+		return a+e.slice() <= b
+	}
+	return a < b || a == b && to.cfg.ID < e.cfg.ID
 }
 
 // yieldStorage decides whether this end leaves its storage qubits to other links.
 func (e *end) yieldStorage() {
+	e.storage.yields = slices.ContainsFunc(e.l.ends, e.owesStorage)
+}
+
+// useStorage counts for how long lanes have storage qubits, and lets other links go on
+// that have left theirs to this one, once it has some or can not use any.
+func (e *end) useStorage() {
 	s := &e.storage
 	if has := e.storing() > 0; has != s.has {
 		s.used, s.has, s.since = e.storedFor(), has, e.l.loop.Now()
-		for _, o := range e.l.ends {
-			if has && o.storage.yields {
-				o.serve()
-			}
+	}
+	waited := s.waits
+	if s.waits = e.waitsForStorage(); !waited || s.waits {
+		return
+	}
+	for _, o := range e.l.ends {
+		if o.storage.yields {
+			o.serve()
 		}
 	}
-	s.yields = slices.ContainsFunc(e.l.ends, func(o *end) bool { return e.owesStorage(o) || s.yields && o != e && o.waitsForStorage() })
 }
 
-// waitsForStorage reports whether a link has no storage qubit and wants one.
+// waitsForStorage reports whether a link has no storage qubit, could have found none, and
+// wants one.
 func (e *end) waitsForStorage() bool {
-	return e.storage.short && e.ready.stores() && e.storing() == 0 && !e.memory.peer.storage
+	return e.storage.short && e.ready.stores() && e.stores() == 0 && !e.memory.peer.storage && !e.allHeld()
 }
 
 func (e *end) askLater() {

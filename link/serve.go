@@ -47,6 +47,7 @@ func (e *end) serve() {
 		e.assign()
 	}
 	e.serving = false
+	e.useStorage()
 	e.advertise()
 }
 
