@@ -2,7 +2,6 @@ package link
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"qstack/physical"
@@ -54,11 +53,6 @@ type storage struct {
 	trial    bool // one of these is a lane's to ask with, which has to make room first
 	most     int  // lanes that could store at a time since the peer was told
 	tries    int  // in vain, one after another
-	has      bool // lanes have had some since then
-	since    qnet.Time
-	used     time.Duration // lanes had some so long before
-	waits    bool          // for some, of which it has none
-	yields   bool          // to another link of the node, which waits
 	timer    event.Timer
 	onTimer  func() // end.askStorage and end.askedStorage as method values, made once
 	onAnswer func(physical.Result)
@@ -70,69 +64,8 @@ func (e *end) noStorage() {
 	s.spare, s.trial = 0, false
 	if !s.short {
 		s.short, s.tries = true, 0
-		for _, o := range e.l.ends { // it has no claim to what it did not want, but for a quantum
-			s.used = max(s.used, o.storedFor()-e.slice())
-		}
 		e.askLater()
 	}
-	for _, o := range e.l.ends {
-		if o.owesStorage(e) && !o.storage.yields {
-			s.tries = 0
-			e.askLater()
-			o.serve()
-		}
-	}
-}
-
-// storedFor returns for how long lanes of a link have had storage qubits.
-func (e *end) storedFor() time.Duration {
-	if s := &e.storage; s.has {
-		return s.used + e.l.loop.Now().Sub(s.since)
-	}
-	return e.storage.used
-}
-
-// owesStorage reports whether this end leaves storage qubits to another link of the node,
-// which has none and wants one: it has had some for longer, by a quantum unless it waits
-// itself.
-func (e *end) owesStorage(to *end) bool {
-	if to == e || !to.waitsForStorage() {
-		return false
-	}
-	a, b := to.storedFor(), e.storedFor()
-	if !e.waitsForStorage() {
-		return a+e.slice() <= b
-	}
-	return a < b || a == b && to.cfg.ID < e.cfg.ID
-}
-
-// yieldStorage decides whether this end leaves its storage qubits to other links.
-func (e *end) yieldStorage() {
-	e.storage.yields = slices.ContainsFunc(e.l.ends, e.owesStorage)
-}
-
-// useStorage counts for how long lanes have storage qubits, and lets other links go on
-// that have left theirs to this one, once it has some or can not use any.
-func (e *end) useStorage() {
-	s := &e.storage
-	if has := e.storing() > 0; has != s.has {
-		s.used, s.has, s.since = e.storedFor(), has, e.l.loop.Now()
-	}
-	waited := s.waits
-	if s.waits = e.waitsForStorage(); !waited || s.waits {
-		return
-	}
-	for _, o := range e.l.ends {
-		if o.storage.yields {
-			o.serve()
-		}
-	}
-}
-
-// waitsForStorage reports whether a link has no storage qubit, could have found none, and
-// wants one.
-func (e *end) waitsForStorage() bool {
-	return e.storage.short && e.ready.stores() && e.stores() == 0 && !e.memory.peer.storage && !e.allHeld()
 }
 
 func (e *end) askLater() {
@@ -184,9 +117,6 @@ func (e *end) askedStorage(r physical.Result) {
 // that do and those for which there is a qubit to spare, and no more than the peer has.
 func (e *end) mayStore() int {
 	n := all
-	if e.storage.yields {
-		return 0
-	}
 	if e.storage.short {
 		n = e.storage.spare
 		for i := range e.lanes {

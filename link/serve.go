@@ -47,7 +47,6 @@ func (e *end) serve() {
 		e.assign()
 	}
 	e.serving = false
-	e.useStorage()
 	e.advertise()
 }
 
@@ -154,7 +153,6 @@ type barring struct {
 // yet, no longer keeps others waiting: the peer may have announced another one, and
 // these two may never be served in one slot.
 func (e *end) slot() {
-	e.yieldStorage()
 	b := barring{e.barring.slot, e.memory.peer}
 	b.lacks.storage = b.lacks.storage || e.mayStore() == 0
 	if b.slot != 0 {

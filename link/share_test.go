@@ -25,7 +25,6 @@ type mesh struct {
 	layers []*link.Layer // by node, from 1 on
 	edges  []edge
 	got    map[physical.LinkID]int // pairs at side 0
-	hold   func(link.Pair) bool    // halves that are not given back; nil: none
 }
 
 // edge is a link of a mesh, on which attempts succeed with a probability each microsecond.
@@ -148,9 +147,6 @@ func (n *meshNode) Requested(id physical.LinkID, o link.Offer) (uint64, error) {
 
 func (n *meshNode) Pair(p link.Pair) {
 	n.count(p.Link, 1)
-	if n.hold != nil && n.hold(p) {
-		return
-	}
 	n.fabric.Device(n.id).Do(physical.Op{Kind: physical.OpFree, A: p.Qubit}, nil)
 }
 
@@ -252,68 +248,6 @@ func TestRarePairsShareQubits(t *testing.T) {
 		// Alone some 8,500 a second: attempts, and the light's way to the station and back.
 		if n := m.got[2]; n < 5*8500*4/10 || n > 5*8500*6/10 {
 			t.Errorf("%s: %d pairs in 5 s, want half of what there are alone, 42,500", mix, n)
-		}
-	}
-}
-
-// Links of a node have its storage qubits in turn, where these are too few for all.
-func TestLinksShareStorage(t *testing.T) {
-	for _, c := range []struct{ links, lanes, storage int }{{2, 1, 1}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2}, {3, 1, 1}, {3, 2, 1}, {4, 2, 1}} {
-		for _, indirect := range []bool{false, true} {
-			for _, probability := range []float64{0.01, 1e-5} {
-				d := time.Duration(0.01 / probability * float64(time.Second))
-				var edges []edge
-				for i := range c.links {
-					edges = append(edges, edge{1, qnet.NodeID(2 + i), probability})
-				}
-				m := newMesh(t, c.lanes, physical.Spec{Storage: c.storage, Init: time.Microsecond, Memory: &physical.Memory{Init: 10 * time.Microsecond, Indirect: indirect}}, nil, edges...)
-				ids := []link.RequestID{m.create(1, 1, link.Request{Store: true})}
-				m.run(d)
-				alone := m.got[1]
-				for i := 1; i < c.links; i++ {
-					ids = append(ids, m.create(1, physical.LinkID(1+i), link.Request{Store: true}))
-				}
-				m.run(d / 10)
-				clear(m.got)
-				m.run(d)
-				mean := 0.0
-				for i := range ids {
-					mean += float64(m.got[physical.LinkID(1+i)]) / float64(c.links)
-				}
-				for i := range ids {
-					n := float64(m.got[physical.LinkID(1+i)])
-					if n*float64(c.links) < 0.5*float64(alone) || math.Abs(n-mean) > 0.25*mean {
-						t.Errorf("%+v, indirect %v, p %g: %v pairs, %d alone", c, indirect, probability, m.got, alone)
-						break
-					}
-				}
-				for i, id := range ids {
-					m.layers[1].End(physical.LinkID(1+i), id, qnet.ErrCancelled)
-				}
-				m.run(time.Second)
-				m.rest()
-			}
-		}
-	}
-}
-
-// A link that can not use the storage that another leaves to it, since a pair is held in its
-// only communication qubit, keeps that one from nothing.
-func TestStorageIsLeftForNothing(t *testing.T) {
-	for _, indirect := range []bool{false, true} {
-		m := newMesh(t, 1, physical.Spec{Storage: 1, Init: time.Microsecond, Memory: &physical.Memory{Init: 10 * time.Microsecond, Indirect: indirect}}, nil, edge{1, 2, 0.01}, edge{1, 3, 0.01})
-		m.create(1, 1, link.Request{Store: true})
-		m.run(time.Second)
-		before := m.got[1]
-		stored := m.create(1, 2, link.Request{Store: true})
-		m.hold = func(p link.Pair) bool { return p.Link == 2 && p.Request != stored }
-		m.run(1003 * time.Millisecond)
-		m.create(1, 2, link.Request{Pairs: 1, Priority: 5})
-		m.run(1003 * time.Millisecond)
-		had := m.got[1]
-		m.run(time.Second)
-		if n := m.got[1] - had; 10*n < 9*before {
-			t.Errorf("indirect %v: %d pairs in a second beside a link that can store nothing, %d before", indirect, n, before)
 		}
 	}
 }
