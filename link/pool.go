@@ -33,20 +33,25 @@ func (p *pool) init(l *Layer) { p.l, p.onOffer = l, p.deal }
 // size returns the number of qubits, 0 if every lane has its own.
 func (p *pool) size() int { return p.l.dev.Spec().Communication }
 
-// spare returns how many qubits lanes can take yet. The layers above may have others.
-func (p *pool) spare() int {
+// less returns how many qubits there are but for those of some lanes.
+func (p *pool) less(of func(*lane) bool) int {
 	n := p.size()
-	if n == 0 {
-		return all
-	}
 	for _, e := range p.l.ends {
 		for i := range e.lanes {
-			if e.lanes[i].takes() {
+			if of(&e.lanes[i]) {
 				n--
 			}
 		}
 	}
 	return max(n, 0)
+}
+
+// spare returns how many qubits lanes can take yet. The layers above may have others.
+func (p *pool) spare() int {
+	if p.size() == 0 {
+		return all
+	}
+	return p.less((*lane).takes)
 }
 
 // offer serves a link that can have another qubit, after those that have used less: when
@@ -153,18 +158,7 @@ func (p *pool) overdue(l *lane) bool {
 
 // held reports whether no qubit is left for attempts of any link: pairs are in all.
 func (p *pool) held() bool {
-	n := p.size()
-	if n == 0 {
-		return false
-	}
-	for _, e := range p.l.ends {
-		for i := range e.lanes {
-			if l := &e.lanes[i]; l.takes() && !l.attempts {
-				n--
-			}
-		}
-	}
-	return n <= 0
+	return p.size() > 0 && p.less(func(l *lane) bool { return l.takes() && !l.attempts }) == 0
 }
 
 // slice returns for how long it is worth to arm a lane.

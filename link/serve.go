@@ -255,8 +255,9 @@ func withoutAtomic(list []*request) []*request {
 
 // share works out how many lanes serve what, those that come before others in any case
 // first, as many as these keep busy: one for each request in turn, as far as they go, then
-// more for those that want more, in rounds; others that are later by far get what is left. No more than so many store, and no more are of
-// a group than its windows can name requests for.
+// more for those that want more, in rounds; others that are later by far get what is left.
+// No more than so many store, and no more are of a group than its windows can name requests
+// for.
 func (e *end) share(list []*request, total, stored int) {
 	e.services = e.services[:0]
 	left := total
